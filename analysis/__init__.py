@@ -1,0 +1,1 @@
+"""A response table in, fool rates and a report out."""

@@ -1,0 +1,1 @@
+"""Networks, losses and colour spaces: tensors in, tensors out."""

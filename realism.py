@@ -1,0 +1,75 @@
+"""The ``realism`` command: each folder's ``cli.py`` is loaded only when one of its commands is called."""
+
+import importlib
+import sys
+
+import click
+
+from protocol import InputError
+
+# command → (where it lives, what it does); the line is here so that --help loads nothing.
+COMMANDS = {
+    "demo": ("demo:demo", "The whole road on photographs that come along: train, pair, ask, report."),
+    "photos": ("train.cli:photos", "Check a folder of photographs and split it."),
+    "train": ("train.cli:train", "Train a generator."),
+    "pairs": ("train.cli:pairs", "Make and check pair sets."),
+    "study": ("study_app.cli:study", "Create, list, show and close studies."),
+    "serve": ("study_app.cli:serve", "Serve the survey."),
+    "simulate": ("study_app.cli:simulate", "Send simulated participants through the running survey."),
+    "export": ("study_app.cli:export", "Write a study's response table, codebook, design and pair sets."),
+    "report": ("study_app.cli:report", "Report a study, an export folder, or a response table."),
+    "db": ("study_app.cli:db", "Prepare the database."),
+    "doctor": ("study_app.cli:doctor", "Say what is installed, what is missing, and what to do."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is called or asks for its help."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, attribute = COMMANDS[cmd_name][0].split(":")
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except ModuleNotFoundError as error:
+            if error.name not in ("torch", "torchvision", "safetensors", "tensorboard"):
+                raise
+            raise InputError(
+                f"'realism {cmd_name}' needs {error.name}, which is not installed; run \"pip install 'realism[train]'\""
+            ) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="realism")
+def cli() -> None:
+    """Human perceptual-realism studies, from photographs to a fool rate.
+
+    \b
+    Example:  realism demo
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; a wrong input ends in one sentence and exit code 2."""
+    try:
+        cli.main(args=arguments, prog_name="realism", standalone_mode=True)
+    except InputError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if isinstance(error, (BrokenPipeError, ConnectionError)) or error.filename is None:
+            raise
+        click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

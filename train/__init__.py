@@ -1,0 +1,1 @@
+"""Photos in, trained generators and pair sets out."""
