@@ -1,0 +1,50 @@
+"""Where the server keeps things and how it is told: arguments first, then the environment, then the instance folder."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol import InputError
+
+
+class ConfigError(InputError):
+    """A setting that is missing or cannot be used."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """``instance`` holds the embedded database, the pictures of the studies (``store/``) and the secret key."""
+
+    instance: Path
+    database: str
+
+    @property
+    def store(self) -> Path:
+        return self.instance / "store"
+
+
+def find_config(database: str | None = None, instance: Path | None = None) -> Config:
+    instance = (instance or Path(os.environ.get("REALISM_INSTANCE", "instance"))).resolve()
+    database = database or os.environ.get("REALISM_DATABASE_URL") or f"sqlite:///{instance / 'realism.sqlite'}"
+    return Config(instance, database)
+
+
+def read_secret(config: Config) -> str:
+    """The key that signs cookies: REALISM_SECRET_KEY, else the file ``secret_key`` in the instance folder.
+
+    Raises:
+        ConfigError: if there is none, or it is shorter than 32 characters.
+    """
+    path = config.instance / "secret_key"
+    secret = os.environ.get("REALISM_SECRET_KEY", "")
+    if not secret and path.exists():
+        secret = path.read_text(encoding="utf-8").strip()
+    how = (
+        f"make one with: mkdir -p {config.instance} && "
+        f"python3 -c 'import secrets; print(secrets.token_hex(32))' > {path}"
+    )
+    if not secret:
+        raise ConfigError(f"there is no secret key in REALISM_SECRET_KEY or {path}; {how}")
+    if len(secret) < 32:
+        raise ConfigError(f"the secret key has {len(secret)} characters, at least 32 are needed; {how}")
+    return secret

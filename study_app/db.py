@@ -1,0 +1,129 @@
+"""The database: a URL in, transactions out. SQLite in WAL mode by default, PostgreSQL where one is named."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.orm import Session as DatabaseSession
+
+from protocol import InputError
+
+MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+
+
+class DatabaseError(InputError):
+    """A database that cannot be reached, or is not at this release's schema."""
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for ``url``; nothing is connected yet.
+
+    Raises:
+        DatabaseError: if the URL is not one SQLAlchemy can use.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.drivername in ("postgresql", "postgres"):
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise DatabaseError(
+            f"database {url!r} is not a usable URL ({error}); give sqlite:///FILE or postgresql://USER@HOST/NAME"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver opens no transaction of its own; _begin_sqlite does
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A writer takes its lock at once: two that read first and then both want to write would fail as "locked".
+    immediate = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[DatabaseSession]:
+    """A transaction that only reads."""
+    with DatabaseSession(engine, expire_on_commit=False) as db:
+        yield db
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[DatabaseSession]:
+    """A transaction that writes: committed when the block ends, rolled back when it raises."""
+    with DatabaseSession(engine.execution_options(writes=True), expire_on_commit=False) as db, db.begin():
+        yield db
+
+
+def open_migrated(url: str) -> Engine:
+    """An engine for a database whose schema is the one of this release.
+
+    Raises:
+        DatabaseError: if it does not exist, cannot be reached, or has another schema.
+    """
+    engine = open_engine(url)
+    shown = engine.url.render_as_string(hide_password=True)
+    if engine.dialect.name == "sqlite" and engine.url.database not in (None, "", ":memory:"):
+        path = Path(str(engine.url.database))
+        if not path.exists():  # connecting would make an empty file
+            raise DatabaseError(f"database {shown} does not exist; make it with 'realism db upgrade'")
+    current, newest = schema_revisions(engine)
+    if current != newest:
+        raise DatabaseError(
+            f"database {shown} is at schema {current or 'none'}, this release needs {newest}; run 'realism db upgrade'"
+        )
+    return engine
+
+
+def schema_revisions(engine: Engine) -> tuple[str | None, str]:
+    """The database's revision (None: no schema) and this release's."""
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    assert newest is not None
+    with _connected(engine) as connection:
+        return MigrationContext.configure(connection).get_current_revision(), newest
+
+
+def upgrade(url: str) -> tuple[str | None, str]:
+    """Bring a database, made if need be, to this release's schema; the revisions before and after."""
+    from alembic import command
+    from alembic.config import Config
+
+    engine = open_engine(url)
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    before, newest = schema_revisions(engine)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with _connected(engine.execution_options(writes=True)) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        connection.commit()
+    engine.dispose()
+    return before, newest
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    shown = engine.url.render_as_string(hide_password=True)
+    try:
+        connection = engine.connect()
+    except (OperationalError, DBAPIError) as error:
+        reason = str(error.orig).strip().splitlines()[0]
+        raise DatabaseError(
+            f"database {shown} cannot be opened ({reason}); check --database or REALISM_DATABASE_URL, and that it runs"
+        ) from error
+    with connection:
+        yield connection

@@ -1,0 +1,106 @@
+"""A study in, a folder out: response table, codebook, design, and the pair sets as they were frozen."""
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session as DatabaseSession
+
+from protocol.pairset import MANIFEST, parse_manifest
+from protocol.responses import COLUMNS, format_time, write_responses
+from study_app.db import reading
+from study_app.store import get_image
+from study_app.studies import StudyError, find_study
+from study_app.tables import Condition, Image, Pair, Participant, Response, Session, Study, Trial
+
+
+def export_study(
+    engine: Engine, store: Path, name: str, out: Path, *, images: bool = True, replace: bool = False
+) -> int:
+    """Write the export folder aside and move it into place; the number of rows in its response table.
+
+    Raises:
+        StudyError: if there is no such study, or ``out`` exists and is not to be replaced.
+        StoreError: if a picture is missing from the store.
+    """
+    if out.exists() and not replace:
+        raise StudyError(f"{out} already exists; choose another --out, or replace it with --replace")
+    if out.exists() and any(out.iterdir()) and not (out / "responses.csv").exists():
+        raise StudyError(f"{out} is not an export folder and is left alone; choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        with reading(engine) as db:
+            study = find_study(db, name)
+            rows = write_responses(aside / "responses.csv", _rows(db, study))
+            _write_codebook(aside / "codebook.csv")
+            design = json.dumps(study.design, indent=1, ensure_ascii=False) + "\n"
+            (aside / "design.json").write_text(design, encoding="utf-8")
+            for condition in study.conditions:
+                _write_pairset(db, store, condition, aside / "pairsets" / condition.name, images)
+        aside.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        aside.rename(out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return rows
+
+
+def _rows(db: DatabaseSession, study: Study) -> Iterator[dict[str, Any]]:
+    """A row per trial of every session, in the order they began; trials never answered have no answer."""
+    query = (
+        select(Session, Participant, Condition.name, Pair.pair, Trial, Response)
+        .join(Participant, Session.participant_id == Participant.id)
+        .join(Trial, Trial.session_id == Session.id)
+        .join(Pair, Trial.pair_id == Pair.id)
+        .join(Condition, Pair.condition_id == Condition.id)
+        .outerjoin(Response, Response.trial_id == Trial.id)
+        .where(Session.study_id == study.id)
+        .order_by(Session.id, Trial.trial_index)
+        .execution_options(yield_per=1000)
+    )
+    for session, participant, condition, pair, trial, response in db.execute(query):
+        yield {
+            "study": study.name,
+            "session": session.public_id,
+            "participant": participant.public_id,
+            "origin": participant.origin,
+            "condition": condition,
+            "pair": pair,
+            "trial_index": trial.trial_index,
+            "kind": trial.kind,
+            "real_side": trial.real_side,
+            "chosen_side": response and response.chosen_side,
+            "rt_ms": response and response.rt_ms,
+            "exposure_ms": trial.exposure_ms,
+            "exposure_measured_ms": response and response.exposure_measured_ms,
+            "late_frames": response and response.late_frames,
+            "presented_at": format_time(response.presented_at if response else None),
+            "answered_at": format_time(response.answered_at if response else None),
+        }
+
+
+def _write_codebook(path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["column", "meaning"])
+        writer.writerows(COLUMNS.items())
+
+
+def _write_pairset(db: DatabaseSession, store: Path, condition: Condition, folder: Path, images: bool) -> None:
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_text(condition.manifest, encoding="utf-8")
+    if not images:
+        return
+    (folder / "images").mkdir()
+    for pair in parse_manifest(condition.manifest, f"condition {condition.name}").pairs:
+        for file in (pair.real, pair.fake):
+            image = db.scalars(select(Image).where(Image.sha256 == file.sha256).limit(1)).one()
+            data = get_image(store, image.sha256, image.n_bytes, image.padded_bytes)
+            (folder / file.file).write_bytes(data)

@@ -1,0 +1,210 @@
+"""Studies: a study.toml and its pair sets in, a frozen study out."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as DatabaseSession
+
+from protocol import InputError
+from protocol.design import StudyDesign, canonical_sha256, read_design
+from protocol.pairset import PairSet, PairSetError, read_pairset, sha256_hex
+from study_app.assignment import AvailablePair, draw_trials
+from study_app.db import reading, writing
+from study_app.store import put_image
+from study_app.tables import Condition, Image, Pair, Participant, Response, Session, Study, Trial
+
+
+class StudyError(InputError):
+    """A study that does not exist, exists already, or is closed."""
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """How far a study is, for people and for ``--json``; counts are over all participants of the origin."""
+
+    name: str
+    title: str
+    state: str
+    conditions: dict[str, int]
+    created_at: datetime
+    started: dict[str, int]
+    completed: dict[str, int]
+    responses: int
+
+
+def create_study(engine: Engine, store: Path, path: Path) -> StudyDesign:
+    """Check a study.toml and its pair sets, copy the pictures into the store, and freeze all of it.
+
+    Raises:
+        DesignError, PairSetError, AssignmentError: if something does not fit; then nothing is stored in the database.
+        StudyError: if there is a study of that name.
+    """
+    design = read_design(path)
+    with reading(engine) as db:
+        if db.scalar(select(Study.id).where(Study.name == design.name)):
+            raise StudyError(_name_taken(path, design.name))
+    folders = {name: path.parent / folder for name, folder in design.conditions.items()}
+    pairsets = {}
+    for name, folder in folders.items():
+        try:
+            pairsets[name] = read_pairset(folder)
+        except PairSetError as error:
+            raise PairSetError(f"condition {name}: {error}") from error
+    _check_sizes(pairsets)
+    _check_feasible(design, pairsets)
+    stored = {name: list(_store_images(store, folders[name], pairset)) for name, pairset in pairsets.items()}
+    try:
+        with writing(engine) as db:
+            _insert(db, design, pairsets, stored)
+    except IntegrityError as error:
+        raise StudyError(_name_taken(path, design.name)) from error
+    return design
+
+
+def _name_taken(path: Path, name: str) -> str:
+    return f"{path}: a study {name!r} exists already and a running study never changes; give the new one another name"
+
+
+def _check_sizes(pairsets: dict[str, PairSet]) -> None:
+    sizes = {name: pairset.image_size for name, pairset in pairsets.items()}
+    if len(set(sizes.values())) > 1:
+        shown = ", ".join(f"{name} {width}x{height}" for name, (width, height) in sizes.items())
+        raise PairSetError(f"the conditions' pictures differ in size ({shown}); make the pair sets with one size")
+
+
+def _check_feasible(design: StudyDesign, pairsets: dict[str, PairSet]) -> None:
+    """Draw once for every condition a participant may be given, so that a shortage shows now and not at a participant."""
+    pairs = [
+        AvailablePair(i, name, pair.photo_sha256)
+        for name, pairset in pairsets.items()
+        for i, pair in enumerate(pairset.pairs)
+    ]
+    if design.assignment.conditions == "within":
+        draw_trials(design, pairs, seed=0)
+        return
+    for name in pairsets:
+        alone = design.model_copy(update={"conditions": {name: ""}})
+        draw_trials(alone, [pair for pair in pairs if pair.condition == name], seed=0)
+
+
+def _store_images(store: Path, folder: Path, pairset: PairSet) -> Iterator[dict[str, Image]]:
+    for pair in pairset.pairs:
+        data = {"real": (folder / pair.real.file).read_bytes(), "fake": (folder / pair.fake.file).read_bytes()}
+        padded = max(len(content) for content in data.values())
+        yield {
+            role: Image(
+                sha256=put_image(store, content, padded),
+                n_bytes=len(content),
+                padded_bytes=padded,
+                media_type=f"image/{pairset.encoding}",
+            )
+            for role, content in data.items()
+        }
+
+
+def _insert(
+    db: DatabaseSession, design: StudyDesign, pairsets: dict[str, PairSet], stored: dict[str, list[dict[str, Image]]]
+) -> None:
+    study = Study(
+        name=design.name,
+        design=design.model_dump(mode="json"),
+        design_sha256=canonical_sha256(design),
+        plan_sha256=canonical_sha256(design.analysis),
+        created_at=datetime.now(UTC),
+    )
+    db.add(study)
+    images: dict[tuple[str, int], Image] = {}
+
+    def known(image: Image) -> Image:
+        key = (image.sha256, image.padded_bytes)
+        if key not in images:
+            row = db.scalar(select(Image).where(Image.sha256 == key[0], Image.padded_bytes == key[1]))
+            images[key] = row or image
+        return images[key]
+
+    for position, (name, pairset) in enumerate(pairsets.items()):
+        manifest = pairset.to_json()
+        condition = Condition(
+            study=study, position=position, name=name, manifest=manifest, manifest_sha256=sha256_hex(manifest.encode())
+        )
+        db.add(condition)
+        for pair, files in zip(pairset.pairs, stored[name], strict=True):
+            db.add(
+                Pair(
+                    condition=condition,
+                    pair=pair.id,
+                    photo_sha256=pair.photo_sha256,
+                    real_image=known(files["real"]),
+                    fake_image=known(files["fake"]),
+                )
+            )
+
+
+def find_study(db: DatabaseSession, name: str) -> Study:
+    """The study of that name.
+
+    Raises:
+        StudyError: naming the studies there are.
+    """
+    study = db.scalar(select(Study).where(Study.name == name))
+    if study is None:
+        names = list(db.scalars(select(Study.name).order_by(Study.name)))
+        there = f"there are {', '.join(names)}" if names else "there is none yet; make one with 'realism study create'"
+        raise StudyError(f"there is no study {name!r}; {there}")
+    return study
+
+
+def open_study_names(db: DatabaseSession) -> list[str]:
+    return list(db.scalars(select(Study.name).where(Study.closed_at.is_(None)).order_by(Study.id)))
+
+
+def design_of(study: Study) -> StudyDesign:
+    return StudyDesign.model_validate(study.design)
+
+
+def close_study(engine: Engine, name: str) -> bool:
+    """Take no more participants; those at work may finish. False if it was closed before."""
+    with writing(engine) as db:
+        study = find_study(db, name)
+        if study.closed_at is not None:
+            return False
+        study.closed_at = datetime.now(UTC)
+        return True
+
+
+def study_progress(db: DatabaseSession, study: Study) -> StudyProgress:
+    pairs = db.execute(
+        select(Condition.name, func.count(Pair.id))
+        .join(Pair, Pair.condition_id == Condition.id)
+        .where(Condition.study_id == study.id)
+        .group_by(Condition.name, Condition.position)
+        .order_by(Condition.position)
+    )
+    conditions = dict(pairs)
+    started: Counter[str] = Counter()
+    completed: Counter[str] = Counter()
+    counts = db.execute(
+        select(Participant.origin, func.count(Session.id), func.count(Session.completed_at))
+        .join(Participant, Session.participant_id == Participant.id)
+        .where(Session.study_id == study.id)
+        .group_by(Participant.origin)
+    )
+    for origin, n_started, n_completed in counts:
+        started[origin] = n_started
+        completed[origin] = n_completed
+    responses = db.scalar(select(func.count(Response.id)).join(Trial).join(Session).where(Session.study_id == study.id))
+    return StudyProgress(
+        name=study.name,
+        title=design_of(study).title,
+        state="open" if study.closed_at is None else "closed",
+        conditions=conditions,
+        created_at=study.created_at,
+        started=dict(started),
+        completed=dict(completed),
+        responses=responses or 0,
+    )

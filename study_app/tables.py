@@ -1,0 +1,192 @@
+"""The tables of a study. A database session is called ``db`` everywhere: the bare word session is a participant's sitting."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from protocol.responses import KINDS, ORIGINS
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware moment, kept in UTC also where the database (SQLite) knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _one_of(column: str, words: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+class Table(DeclarativeBase):
+    # Constraints need names so that a later migration can change them.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Study(Table):
+    """A frozen design. Only ``closed_at`` ever changes."""
+
+    __tablename__ = "studies"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), unique=True)
+    design: Mapped[dict[str, Any]] = mapped_column(JSON)
+    design_sha256: Mapped[str] = mapped_column(String(64))
+    plan_sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    closed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    conditions: Mapped[list["Condition"]] = relationship(back_populates="study", order_by="Condition.position")
+
+
+class Condition(Table):
+    """One generator's pair set in a study, with its manifest as it was when the study was created."""
+
+    __tablename__ = "conditions"
+    __table_args__ = (UniqueConstraint("study_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(String(64))
+    manifest: Mapped[str] = mapped_column(Text)
+    manifest_sha256: Mapped[str] = mapped_column(String(64))
+
+    study: Mapped[Study] = relationship(back_populates="conditions")
+
+
+class Image(Table):
+    """A picture in the store. ``padded_bytes`` is its length there and on the wire; ``n_bytes`` of them are the file."""
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("sha256", "padded_bytes"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    n_bytes: Mapped[int]
+    padded_bytes: Mapped[int]
+    media_type: Mapped[str] = mapped_column(String(32))
+
+
+class Pair(Table):
+    """Real and fake of one photo in one condition; ``pair`` is the manifest's id, the same in every condition."""
+
+    __tablename__ = "pairs"
+    __table_args__ = (UniqueConstraint("condition_id", "pair"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    condition_id: Mapped[int] = mapped_column(ForeignKey("conditions.id"))
+    pair: Mapped[str] = mapped_column(String(64))
+    photo_sha256: Mapped[str] = mapped_column(String(64))
+    real_image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    fake_image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+
+    condition: Mapped[Condition] = relationship()
+    real_image: Mapped[Image] = relationship(foreign_keys=[real_image_id])
+    fake_image: Mapped[Image] = relationship(foreign_keys=[fake_image_id])
+
+
+class Participant(Table):
+    """Somebody who consented, and to which text (its sha256)."""
+
+    __tablename__ = "participants"
+    __table_args__ = (_one_of("origin", ORIGINS),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    public_id: Mapped[str] = mapped_column(String(32), unique=True)
+    origin: Mapped[str] = mapped_column(String(16))
+    consent_sha256: Mapped[str] = mapped_column(String(64))
+    consented_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class Session(Table):
+    """One participant's sitting. All its trials follow from ``seed``; the code is given when every trial is stored."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    participant_id: Mapped[int] = mapped_column(ForeignKey("participants.id"), index=True)
+    public_id: Mapped[str] = mapped_column(String(32), unique=True)
+    seed: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    completed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    completion_code: Mapped[str | None] = mapped_column(String(16))
+
+    study: Mapped[Study] = relationship()
+    participant: Mapped[Participant] = relationship()
+
+
+class Trial(Table):
+    """What one participant is shown, drawn when the session starts."""
+
+    __tablename__ = "trials"
+    __table_args__ = (
+        UniqueConstraint("session_id", "trial_index"),
+        _one_of("kind", KINDS),
+        _one_of("real_side", ("left", "right")),
+        Index(None, "pair_id", "kind"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id"))
+    trial_index: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(16))
+    pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id"))
+    real_side: Mapped[str] = mapped_column(String(8))
+    exposure_ms: Mapped[int | None]
+
+    session: Mapped[Session] = relationship()
+    pair: Mapped[Pair] = relationship()
+    response: Mapped["Response | None"] = relationship(back_populates="trial")
+
+
+class Response(Table):
+    """The answer to a trial: the first one counts, and there is never a second."""
+
+    __tablename__ = "responses"
+    __table_args__ = (_one_of("chosen_side", ("left", "right")),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
+    chosen_side: Mapped[str] = mapped_column(String(8))
+    rt_ms: Mapped[int]
+    exposure_measured_ms: Mapped[float | None]
+    late_frames: Mapped[int | None]
+    presented_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    answered_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+    trial: Mapped[Trial] = relationship(back_populates="response")
