@@ -128,7 +128,7 @@ def read_design(path: Path) -> StudyDesign:
 def parse_design(raw: dict[str, Any], where: str) -> StudyDesign:
     """A design from the content of a study.toml, its protocol's values filled in; ``where`` names it in errors."""
     protocol = raw.get("protocol", DEFAULT_PROTOCOL)
-    if protocol not in PROTOCOLS:
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise DesignError(f"{where}: protocol is {protocol!r}{_nearest(str(protocol), PROTOCOLS)}")
     filled = dict(raw)
     for key, value in PROTOCOLS[protocol].items():

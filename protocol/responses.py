@@ -118,11 +118,12 @@ def check_responses(table: "pd.DataFrame", where: str) -> "pd.DataFrame":
     refuse(
         table["chosen_side"].notna() & ~same_words, "chosen_side", "a side in the same words as real_side, or nothing"
     )
+    refuse(table["trial_index"].isna(), "trial_index", "a whole number")
     for column in (*_INTEGERS, *_NUMBERS):
         number = pd.to_numeric(table[column], errors="coerce")
         refuse(number.isna() & table[column].notna(), column, "a number, or nothing")
         refuse((number < 0) | (number == float("inf")), column, "a number that is not negative")
+        refuse((number % 1 != 0) & number.notna() & (column in _INTEGERS), column, "a whole number")
         table[column] = number.astype(float)
-    refuse(table["trial_index"].isna(), "trial_index", "a whole number")
     refuse(table.duplicated(["study", "session", "trial_index"]), "trial_index", "each trial of a session once")
     return table

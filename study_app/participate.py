@@ -42,7 +42,7 @@ class AnswerBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    trial_index: int = Field(ge=0)
+    trial_index: int = Field(ge=0, le=1_000_000)
     response: str = Field(pattern="^(left|right)$")
     rt: int = Field(ge=0, le=24 * HOUR_MS)
     elapsed_ms: float = Field(ge=0, le=72 * HOUR_MS)

@@ -49,7 +49,7 @@ def start_session(db: DatabaseSession, study_id: int, origin: str) -> Session:
     # The lock makes simultaneous starts see each other's trials, so that the pairs stay evenly used.
     study = db.execute(select(Study).where(Study.id == study_id).with_for_update()).scalar_one()
     if study.closed_at is not None:
-        raise StudyClosedError
+        raise StudyClosedError(f"study {study.name!r} takes no more participants")
     design = design_of(study)
     now = datetime.now(UTC)
     participant = Participant(
@@ -139,12 +139,12 @@ def record_response(db: DatabaseSession, session: Session, answer: Answer, quest
         .where(Trial.session_id == session.id, Trial.trial_index == answer.trial_index)
     )
     if trial is None:
-        raise OutOfTurnError
+        raise OutOfTurnError(f"there is no trial {answer.trial_index}")
     if trial.response is not None:
         return trial
     upcoming = next_trials(db, session, 2)
     if upcoming[0].id != trial.id:
-        raise OutOfTurnError
+        raise OutOfTurnError(f"trial {answer.trial_index} was answered before trial {upcoming[0].trial_index}")
     now = datetime.now(UTC)
     # Onset by the server's clock, reckoned back: the browser's clock may be wrong, and sending may have been delayed.
     presented_at = now - timedelta(milliseconds=answer.elapsed_ms)

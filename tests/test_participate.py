@@ -1,0 +1,183 @@
+"""The participants' pages over a test client: the road, the refusals, and that nothing tells the fake from the real."""
+
+import re
+
+import pytest
+from conftest import SECRET
+from sqlalchemy import func, select
+
+from study_app.db import reading
+from study_app.participate import simulation_tokens
+from study_app.studies import close_study
+from study_app.tables import Participant, Response, Session, Trial
+
+
+@pytest.fixture
+def client(sqlite_workshop):
+    sqlite_workshop.create_study()
+    return sqlite_workshop.client()
+
+
+def answer(client, index, side="left", **more):
+    body = {"trial_index": index, "response": side, "rt": 700, "elapsed_ms": 701.5, **more}
+    return client.post("/study/spots/answer", json=body)
+
+
+def test_whole_road_ends_with_a_code(client, sqlite_workshop):
+    assert b"I agree" in client.get("/study/spots/").data
+    assert client.post("/study/spots/start").headers["Location"] == "/study/spots/survey"
+    assert b"Choose the fake" in client.get("/study/spots/survey").data
+    state = client.get("/study/spots/next").json
+    while not state["done"]:
+        assert client.get("/study/spots/done").headers["Location"] == "/study/spots/survey"
+        for side in ("left", "right"):
+            assert client.get(state["trial"][side]).data.startswith(b"\x89PNG")
+        state = answer(client, state["trial"]["trial_index"]).json["next"]
+    page = client.get("/study/spots/done").text
+    assert re.search(r'<output id="code">[A-Z2-9]{10}</output>', page)
+    assert client.get("/study/spots/").headers["Location"] == "/study/spots/done"
+    with reading(sqlite_workshop.engine) as db:
+        assert db.scalar(select(func.count(Response.id))) == db.scalar(select(func.count(Trial.id))) == 10
+
+
+def test_reload_continues_where_the_participant_was(client):
+    client.post("/study/spots/start")
+    answer(client, 0)
+    answer(client, 1)
+    assert client.get("/study/spots/").headers["Location"] == "/study/spots/survey"
+    assert client.post("/study/spots/start").headers["Location"] == "/study/spots/survey"
+    state = client.get("/study/spots/next").json
+    assert state["trial"]["trial_index"] == 2
+    assert state["progress"] == {"answered": 2, "total": 10}
+
+
+def test_repeated_answer_returns_the_first(client):
+    client.post("/study/spots/start")
+    first = answer(client, 0, "left").json
+    again = answer(client, 0, "right").json
+    assert first == again
+
+
+def test_feedback_is_given_in_practice_only(client):
+    client.post("/study/spots/start")
+    feedback = [answer(client, index).json["feedback"] for index in range(10)]
+    assert all(set(told) == {"correct", "real"} for told in feedback[:2])
+    assert all(told["correct"] == (told["real"] == "right") for told in feedback[:2])  # left was clicked as the fake
+    assert feedback[2:] == [None] * 8
+
+
+def test_refusal_stores_nothing(client, sqlite_workshop):
+    assert b"Nothing about you was stored" in client.get("/study/spots/declined").data
+    with reading(sqlite_workshop.engine) as db:
+        assert db.scalar(select(func.count(Participant.id))) == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"trial_index": 0, "response": "up", "rt": 1, "elapsed_ms": 1}, "response"),
+        ({"trial_index": 0, "response": "left", "rt": -1, "elapsed_ms": 1}, "rt"),
+        ({"trial_index": 0, "response": "left", "rt": "fast", "elapsed_ms": 1}, "rt"),
+        ({"trial_index": 0, "response": "left", "rt": 1}, "elapsed_ms"),
+        ({"trial_index": 0, "response": "left", "rt": 1, "elapsed_ms": 1, "real_side": "left"}, "real_side"),
+        ({"trial_index": 10**30, "response": "left", "rt": 1, "elapsed_ms": 1}, "trial_index"),
+        ([], "answer"),
+    ],
+)
+def test_malformed_answer_is_refused_and_nothing_stored(client, sqlite_workshop, body, problem):
+    client.post("/study/spots/start")
+    reply = client.post("/study/spots/answer", json=body)
+    assert reply.status_code == 400
+    assert reply.json["error"].startswith(problem)
+    with reading(sqlite_workshop.engine) as db:
+        assert db.scalar(select(func.count(Response.id))) == 0
+
+
+def test_answer_out_of_turn_is_refused(client):
+    client.post("/study/spots/start")
+    assert answer(client, 5).status_code == 409
+
+
+def test_unknown_studies_and_pages_are_told_kindly(client):
+    for address in ("/study/nothing/", "/study/spots/nothing", "/nowhere"):
+        reply = client.get(address)
+        assert reply.status_code == 404
+        assert "There is no such page" in reply.text
+
+
+def test_closed_study_says_so_before_consent(client, sqlite_workshop):
+    close_study(sqlite_workshop.engine, "spots")
+    assert "This study is closed" in client.get("/study/spots/").text
+    assert client.post("/study/spots/start").headers["Location"] == "/study/spots/"
+
+
+def test_other_browsers_get_neither_trials_nor_pictures(client, sqlite_workshop):
+    client.post("/study/spots/start")
+    address = client.get("/study/spots/next").json["trial"]["left"]
+    stranger, second = sqlite_workshop.client(), sqlite_workshop.client()
+    second.post("/study/spots/start")
+    for other in (stranger, second):
+        assert other.get(address).status_code == 403
+    assert stranger.get("/study/spots/next").status_code == 403
+    assert answer(stranger, 0).status_code == 403
+
+
+def test_pictures_of_far_trials_are_not_to_be_had_yet(client):
+    client.post("/study/spots/start")
+    trial = client.get("/study/spots/next").json["trial"]
+    assert client.get(trial["left"].replace("/0/", "/1/")).status_code == 200
+    assert client.get(trial["left"].replace("/0/", "/2/")).status_code == 404
+
+
+def test_only_the_holder_of_the_key_can_simulate(client, sqlite_workshop):
+    assert client.post("/study/spots/start", data={"simulated": "please"}).status_code == 403
+    forged = simulation_tokens("x" * 32).dumps("spots")
+    assert client.post("/study/spots/start", data={"simulated": forged}).status_code == 403
+    genuine = simulation_tokens(SECRET).dumps("spots")
+    assert client.post("/study/spots/start", data={"simulated": genuine}).status_code == 303
+    with reading(sqlite_workshop.engine) as db:
+        assert db.scalars(select(Participant.origin)).all() == ["simulated"]
+
+
+def test_real_and_fake_cannot_be_told_by_headers_or_length(client, sqlite_workshop):
+    """Served bytes differ inside the picture and nowhere else: same headers, same length."""
+    client.post("/study/spots/start")
+    state = client.get("/study/spots/next").json
+    lengths = set()
+    while not state["done"]:
+        replies = {side: client.get(state["trial"][side]) for side in ("left", "right")}
+        headers = [
+            {k: v for k, v in reply.headers.items() if k not in ("Date", "Set-Cookie")} for reply in replies.values()
+        ]
+        assert headers[0] == headers[1]
+        assert not {"ETag", "Last-Modified", "Content-Disposition"} & set(headers[0])
+        assert replies["left"].data != replies["right"].data
+        lengths.add(headers[0]["Content-Length"])
+        state = answer(client, state["trial"]["trial_index"]).json["next"]
+    assert len(lengths) > 1  # it is the pair that has a length, not the study
+
+
+def test_left_is_as_often_real_as_fake(client, sqlite_workshop):
+    client.post("/study/spots/start")
+    with reading(sqlite_workshop.engine) as db:
+        sides = db.scalars(select(Trial.real_side).join(Session).where(Trial.kind == "main")).all()
+    assert sorted(sides) == ["left"] * 4 + ["right"] * 4
+    trial = client.get("/study/spots/next").json["trial"]
+    assert set(trial) == {"trial_index", "practice", "exposure_ms", "left", "right"}
+
+
+def test_pages_allow_no_foreign_or_inline_script(client):
+    reply = client.get("/study/spots/")
+    policy = reply.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "script-src 'self'" in policy
+    assert not re.search(r"\son\w+=|<script(?![^>]*src=)|style=", reply.text)
+
+
+def test_titles_from_a_design_cannot_inject_markup(sqlite_workshop):
+    sqlite_workshop.create_study(title="<script>alert(1)</script>", description="<b>bold</b>", consent="<i>yes</i>")
+    page = sqlite_workshop.client().get("/study/spots/").text
+    assert "<script>" not in page
+    assert "<b>" not in page
+    assert "<i>" not in page
