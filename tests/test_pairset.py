@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from PIL import Image, PngImagePlugin
 from pictures import colourful, write_pictures
+from PIL import Image, PngImagePlugin
 
 from protocol.pairset import PairSetError, Picture, encode_png, read_pairset, sha256_hex, write_pairset
 

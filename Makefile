@@ -1,0 +1,41 @@
+# make demo    see the whole platform work        make test    see its tests pass
+# Each makes .venv and installs what it needs by itself; both need only Python 3.11 or newer, and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+REQUIREMENTS := pyproject.toml requirements/constraints.txt
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+demo: .venv/installed-demo
+	$(BIN)/realism demo $(ARGS)
+
+test: .venv/installed-dev
+	$(BIN)/python tests/chromium.py
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/installed-demo: $(REQUIREMENTS) | .venv/bin/python
+	@echo "Installing what the demonstration needs (torch is the largest part) …"
+	$(INSTALL) --editable '.[train,demo]'
+	@touch $@
+
+.venv/installed-dev: $(REQUIREMENTS) | .venv/bin/python
+	@echo "Installing what the tests need (torch is the largest part) …"
+	$(INSTALL) --editable '.[train,demo,dev]'
+	@touch $@ .venv/installed-demo
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.12 …"; exit 2; }
+	@echo "Making the virtual environment .venv …"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python3 has no venv; install it (Debian: apt install python3-venv)"; exit 2; }
+
+clean:
+	rm -rf .venv realism-demo
