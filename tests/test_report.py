@@ -1,0 +1,398 @@
+"""The report: its files, its numbers against an independent count, and a page that stands alone."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from observers import simulate_table
+from PIL import Image
+
+from analysis.report import write_report
+from analysis.source import ReportError
+from protocol import InputError
+from protocol.design import StudyDesign, canonical_sha256, parse_design
+from protocol.pairset import Picture, pair_id, sha256_hex, write_pairset
+
+CONTRACT = {"format", "level", "origin", "inputs", "conditions", "comparisons", "pairs", "exclusions"}
+CONDITION = {
+    *("fool_rate", "low", "high", "method", "n_trials", "n_participants", "n_pairs"),
+    *("naive_low", "naive_high", "design_effect", "dprime", "side_bias", "median_rt_ms"),
+}
+N_PAIRS = 14
+PHOTOS = [sha256_hex(f"photo {i}".encode()) for i in range(N_PAIRS)]
+
+
+def design(**analysis: object) -> StudyDesign:
+    raw = {
+        "title": "Do <b>flowers</b> pass?",
+        "trials": {"main": 2 * N_PAIRS},
+        "conditions": {"wgan": "wgan", "cgan": "cgan"},  # not in the alphabet's order
+        "analysis": analysis,
+    }
+    return parse_design(raw, "the test")
+
+
+def two_conditions(seed: int = 3, **options: object) -> pd.DataFrame:
+    pairs = [pair_id(photo) for photo in PHOTOS]
+    return simulate_table(np.random.default_rng(seed), {"cgan": -0.3, "wgan": -1.2}, pairs=pairs, **options)
+
+
+def export(folder: Path, table: pd.DataFrame, study: StudyDesign, *, images: bool = True) -> Path:
+    folder.mkdir()
+    table.to_csv(folder / "responses.csv", index=False)
+    (folder / "design.json").write_text(json.dumps(study.model_dump(mode="json")))
+    for condition, shade in (("cgan", 90), ("wgan", 160)):
+        pictures = (
+            Picture(
+                photo,
+                Image.new("RGB", (128, 128), (10 * i, 200, 90)),
+                Image.new("RGB", (128, 128), (10 * i, shade, 90)),
+            )
+            for i, photo in enumerate(PHOTOS)
+        )
+        pairset = folder / "pairsets" / condition
+        write_pairset(pairset, pictures, condition=condition, generator={"name": condition}, source={"name": "test"})
+        if not images:
+            for image in (pairset / "images").iterdir():
+                image.unlink()
+            (pairset / "images").rmdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a study on people, one of whom hurried."""
+    table = two_conditions(origin="human")
+    table.loc[table["session"] == "s004", "rt_ms"] = 90.0
+    return export(tmp_path_factory.mktemp("study") / "export", table, design(min_median_rt_ms=200))
+
+
+@pytest.fixture(scope="module")
+def reported(exported: Path) -> Path:
+    out = exported.parent / "report"
+    write_report(exported, out)
+    return out
+
+
+@pytest.fixture
+def report_of(tmp_path: Path) -> Callable[..., tuple[dict, str]]:
+    """Writes a table as CSV and reports it: report.json and the page."""
+
+    def report(table: pd.DataFrame, origin: str | None = None) -> tuple[dict, str]:
+        table.to_csv(tmp_path / "answers.csv", index=False)
+        found = write_report(tmp_path / "answers.csv", tmp_path / "report", origin)
+        return found, (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+    return report
+
+
+def read_json(report: Path) -> dict:
+    return json.loads((report / "report.json").read_text(encoding="utf-8"))
+
+
+def test_the_report_has_the_files_and_keys_of_its_format(reported: Path) -> None:
+    files = {path.relative_to(reported).as_posix() for path in reported.rglob("*") if path.is_file()}
+    tables = {f"tables/{name}.csv" for name in ("conditions", "comparisons", "pairs", "exclusions")}
+    assert files == {"report.json", "report.html", *tables, "figures/fool_rates.svg", "figures/pairs.svg"}
+    report = read_json(reported)
+    assert report.keys() >= CONTRACT
+    assert (report["format"], report["level"], report["origin"]) == ("realism-report/1", 0.95, "human")
+    assert list(report["conditions"]) == ["wgan", "cgan"]  # as the design has them
+    assert all(condition.keys() == CONDITION for condition in report["conditions"].values())
+    assert report["comparisons"][0].keys() == {"a", "b", "difference", "low", "high", "p_value", "p_adjusted"}
+    assert report["pairs"][0].keys() == {"condition", "pair", "fool_rate", "n"}
+    assert report["exclusions"] == [{"session": "s004", "criterion": "min_median_rt_ms", "value": 90.0}]
+
+
+def test_numbers_equal_an_independent_count(exported: Path, reported: Path) -> None:
+    with (exported / "responses.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "main" and row["session"] != "s004"]
+    report = read_json(reported)
+    for name, condition in report["conditions"].items():
+        mine = [row for row in rows if row["condition"] == name]
+        wrong = [row["chosen_side"] != row["real_side"] for row in mine]
+        assert condition["n_trials"] == len(mine) == 19 * N_PAIRS
+        assert (condition["n_participants"], condition["n_pairs"]) == (19, N_PAIRS)
+        assert condition["fool_rate"] == pytest.approx(sum(wrong) / len(wrong))
+        assert (
+            condition["low"]
+            < condition["naive_low"]
+            < condition["fool_rate"]
+            < condition["naive_high"]
+            < condition["high"]
+        )
+        left = sum(row["chosen_side"] == "left" for row in mine) / len(mine)
+        assert condition["side_bias"] == pytest.approx(left - 0.5)
+        assert condition["median_rt_ms"] == pytest.approx(float(np.median([float(row["rt_ms"]) for row in mine])))
+    for pair in report["pairs"]:
+        mine = [row for row in rows if (row["condition"], row["pair"]) == (pair["condition"], pair["pair"])]
+        assert pair["n"] == len(mine)
+        assert pair["fool_rate"] == pytest.approx(
+            sum(row["chosen_side"] != row["real_side"] for row in mine) / len(mine)
+        )
+    (comparison,) = report["comparisons"]
+    rates = {name: condition["fool_rate"] for name, condition in report["conditions"].items()}
+    assert comparison["difference"] == pytest.approx(rates[comparison["a"]] - rates[comparison["b"]])
+
+
+def test_flow_adds_up(reported: Path) -> None:
+    flow = read_json(reported)["flow"]
+    assert (flow["sessions"], flow["sessions_finished"], flow["sessions_excluded"]) == (20, 20, 1)
+    assert flow["participants_counted"] == 19
+    assert flow["trials_counted"] == flow["trials_shown"] - flow["trials_unanswered"] - flow["trials_excluded"]
+
+
+def test_hashes_of_everything_that_went_in_are_told(exported: Path, reported: Path) -> None:
+    inputs, study = read_json(reported)["inputs"], design(min_median_rt_ms=200)
+    assert inputs["responses_sha256"] == sha256_hex((exported / "responses.csv").read_bytes())
+    assert inputs["design_sha256"] == canonical_sha256(study)
+    assert inputs["plan_sha256"] == canonical_sha256(study.analysis)
+    manifest = (exported / "pairsets" / "cgan" / "manifest.json").read_bytes()
+    assert inputs["pairset_manifests_sha256"]["cgan"] == sha256_hex(manifest)
+    page = (reported / "report.html").read_text(encoding="utf-8")
+    assert all(inputs[name] in page for name in ("responses_sha256", "design_sha256", "plan_sha256"))
+
+
+def test_tables_hold_what_the_json_holds(reported: Path) -> None:
+    report = read_json(reported)
+    conditions = pd.read_csv(reported / "tables" / "conditions.csv").set_index("condition")
+    for name, condition in report["conditions"].items():
+        assert conditions.loc[name, "low"] == pytest.approx(condition["low"])
+    assert len(pd.read_csv(reported / "tables" / "pairs.csv")) == len(report["pairs"]) == 2 * N_PAIRS
+    assert pd.read_csv(reported / "tables" / "exclusions.csv")["session"].tolist() == ["s004"]
+    assert pd.read_csv(reported / "tables" / "comparisons.csv")["origin"].tolist() == ["human"]
+
+
+def test_the_page_stands_alone(reported: Path) -> None:
+    page = (reported / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:", page)
+    assert not re.search(r"<(script|link|iframe|object|form|base)\b|@import|javascript:|\son\w+=", page)
+    references = re.findall(r"(?:src|srcset|href)=\"([^\"]*)\"", page)
+    assert references
+    assert all(reference.startswith("data:image/") for reference in references)
+    assert "url(" not in page
+    assert all(f'alt="{text}' in page for text in ("fake of pair", "photograph of pair", "Fool rate of"))
+    assert len(page) < 3_000_000
+
+
+def test_the_page_tells_the_finding_in_words(reported: Path) -> None:
+    page, condition = (reported / "report.html").read_text(encoding="utf-8"), read_json(reported)["conditions"]["cgan"]
+    shown = [f"{100 * condition[name]:.0f}" for name in ("fool_rate", "low", "high")]
+    assert f"People took the fake for the real photograph on {shown[0]}\u202f% of trials" in page
+    assert f"(95\u202f% interval {shown[1]}–{shown[2]}\u202f%)" in page
+
+
+def test_text_from_outside_cannot_become_markup(reported: Path, report_of: Callable) -> None:
+    assert "Do &lt;b&gt;flowers&lt;/b&gt; pass?" in (reported / "report.html").read_text(encoding="utf-8")
+    hostile = two_conditions().replace({"cgan": "<img src=x onerror=alert(1)>", "wgan": '"><script>$x_{y}$'})
+    report, page = report_of(hostile)
+    assert "<img src=x" not in page
+    assert "<script" not in page
+    assert "<img src=x onerror=alert(1)>" in report["conditions"]
+
+
+def test_text_in_tables_cannot_become_a_formula(report_of: Callable, tmp_path: Path) -> None:
+    report, _ = report_of(two_conditions().replace({"cgan": "=1+1", "wgan": "@sum"}))
+    names = [row["condition"] for row in csv.DictReader((tmp_path / "report" / "tables" / "conditions.csv").open())]
+    assert names == ["'=1+1", "'@sum"]
+    (row,) = csv.DictReader((tmp_path / "report" / "tables" / "comparisons.csv").open())
+    assert float(row["difference"]) == report["comparisons"][0]["difference"]
+
+
+def test_simulated_answers_are_said_to_be_simulated_everywhere(report_of: Callable, tmp_path: Path) -> None:
+    report, page = report_of(two_conditions(origin="simulated"))
+    assert report["origin"] == "simulated"
+    assert "<title>SIMULATED: " in page
+    assert '<div class="simulated-banner" role="note">SIMULATED' in page
+    assert ".simulated-banner { position: fixed;" in page[page.index("@media print {\n  /* A fixed") :]
+    assert "Simulated participants took the fake" in page
+    assert "People took the fake" not in page
+    assert pd.read_csv(tmp_path / "report" / "tables" / "pairs.csv")["origin"].unique().tolist() == ["simulated"]
+
+
+def test_simulated_figures_are_marked_too(exported: Path, reported: Path, report_of: Callable, tmp_path: Path) -> None:
+    report_of(two_conditions(origin="simulated"))
+    for name in ("fool_rates.svg", "pairs.svg"):
+        assert "SIMULATED" in (tmp_path / "report" / "figures" / name).read_text()
+        assert "SIMULATED" not in (reported / "figures" / name).read_text()
+
+
+def test_answers_of_people_are_never_called_simulated(reported: Path) -> None:
+    assert "simulated" not in (reported / "report.html").read_text(encoding="utf-8").lower()
+
+
+def test_people_count_and_simulated_rows_are_left_out(report_of: Callable) -> None:
+    table = two_conditions(origin="human")
+    table.loc[table["session"] >= "s015", "origin"] = "simulated"
+    report, page = report_of(table)
+    assert (report["origin"], report["conditions"]["cgan"]["n_participants"]) == ("human", 15)
+    n_left_out = 5 * (2 * N_PAIRS + 2)
+    assert report["warnings"][0].startswith(f"{n_left_out} simulated trials of 5 sessions were left out")
+    assert report["warnings"][0] in page
+    simulated, _ = report_of(table, origin="simulated")
+    assert (simulated["origin"], simulated["conditions"]["cgan"]["n_participants"]) == ("simulated", 5)
+
+
+def test_an_origin_that_is_not_there_is_refused(report_of: Callable) -> None:
+    with pytest.raises(ReportError, match="no row has the origin human; found 600 simulated"):
+        report_of(two_conditions(), origin="human")
+    with pytest.raises(ReportError, match="origin is 'robot'; give human or simulated"):
+        report_of(two_conditions(), origin="robot")
+
+
+def test_a_table_without_a_design_gets_the_default_plan_and_the_report_says_so(report_of: Callable) -> None:
+    report, page = report_of(two_conditions())
+    assert report["inputs"]["design_sha256"] is None
+    assert "No study design came with the answers" in page
+    assert page.count("not used") == 3  # criteria
+
+
+def test_pictures_go_from_most_to_least_deceptive(reported: Path) -> None:
+    page, report = (reported / "report.html").read_text(encoding="utf-8"), read_json(reported)
+    shown = re.findall(r"alt=\"fake of pair (\w+)\"", page)
+    expected = []
+    for name in report["conditions"]:
+        ranked = [pair["pair"] for pair in report["pairs"] if pair["condition"] == name]
+        expected += ranked[:6] + ranked[-6:]
+    assert shown == expected
+    assert page.count("2 pairs between, not shown") == 2
+    rates = [pair["fool_rate"] for pair in report["pairs"] if pair["condition"] == "cgan"]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_an_export_without_pictures_is_reported_and_says_so(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", two_conditions(), design(), images=False)
+    write_report(source, tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "The pair set came without its pictures" in page
+    assert "fake of pair" not in page
+
+
+def test_a_picture_that_is_not_the_one_shown_is_left_blank(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", two_conditions(), design())
+    for fake in (source / "pairsets" / "cgan" / "images").glob("*-fake.png"):
+        Image.new("RGB", (128, 128), "red").save(fake)
+    write_report(source, tmp_path / "report")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Of 12 pairs a picture is absent, or is not the one in the manifest" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda table: table.iloc[:0], "the response table holds no trial"),
+        (lambda table: table[table["kind"] == "practice"], "none of the 40 trials is a main trial"),
+        (lambda table: table.assign(chosen_side=None), "none of the 560 main trials was answered"),
+    ],
+    ids=["no-trial", "no-main-trial", "no-answer"],
+)
+def test_with_nothing_to_count_the_report_says_why(report_of: Callable, change: Callable, reason: str) -> None:
+    report, page = report_of(change(two_conditions()))
+    assert (report["conditions"], report["pairs"], report["comparisons"]) == ({}, [], [])
+    assert f"There is no fool rate: {reason}." in report["warnings"]
+    assert reason in page
+
+
+def test_a_plan_that_excludes_everyone_is_told(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", two_conditions(), design(min_median_rt_ms=60_000), images=False)
+    report = write_report(source, tmp_path / "report")
+    assert "There is no fool rate: the plan excludes every session that answered a main trial." in report["warnings"]
+    assert report["flow"]["sessions_excluded"] == 20
+
+
+def test_a_condition_without_an_answer_is_told(tmp_path: Path) -> None:
+    table = two_conditions()
+    table.loc[(table["condition"] == "cgan") & (table["kind"] == "main"), "chosen_side"] = None
+    report = write_report(export(tmp_path / "export", table, design(), images=False), tmp_path / "report")
+    assert list(report["conditions"]) == ["wgan"]
+    assert "Condition cgan has no answered main trial left, so it has no fool rate." in report["warnings"]
+
+
+@pytest.mark.parametrize("only", [{"participant": "p000"}, {"pair": pair_id(PHOTOS[0])}, {"condition": "cgan"}])
+def test_one_of_anything_is_reported(report_of: Callable, only: dict[str, str]) -> None:
+    (column, value) = next(iter(only.items()))
+    table = two_conditions()
+    report, page = report_of(table[table[column] == value])
+    assert report["conditions"]["cgan"]["n_trials"] > 0
+    assert not re.search(r">\s*(nan|None)\b", page)
+
+
+@pytest.mark.parametrize("answer", ["real_side", "other"])
+def test_all_right_and_all_wrong_are_reported(report_of: Callable, answer: str) -> None:
+    table = two_conditions()
+    table["other"] = table["real_side"].map({"left": "right", "right": "left"})
+    report, page = report_of(table.assign(chosen_side=table[answer]).drop(columns="other"))
+    assert report["conditions"]["cgan"]["fool_rate"] == (0.0 if answer == "real_side" else 1.0)
+    assert report["conditions"]["cgan"]["design_effect"] is None
+    assert "every answer was" in page
+
+
+def test_the_same_source_gives_the_same_bytes(exported: Path, reported: Path, tmp_path: Path) -> None:
+    write_report(exported, tmp_path / "again")
+    for path in reported.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "again" / path.relative_to(reported)).read_bytes() == path.read_bytes(), path
+
+
+def test_a_report_is_replaced_and_another_folder_is_not(exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    out.mkdir()  # empty: taken
+    first = write_report(exported, out)
+    (out / "report.html").write_text("old")
+    assert write_report(exported, out) == first
+    assert (out / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]  # nothing is left aside
+    (out / "thesis.txt").write_text("irreplaceable")
+    with pytest.raises(ReportError, match=r"is not empty and not a report \(it holds thesis.txt\)"):
+        write_report(exported, out)
+    assert (out / "thesis.txt").read_text() == "irreplaceable"
+    with pytest.raises(ReportError, match=r"thesis.txt is a file; give a folder"):
+        write_report(exported, out / "thesis.txt")
+
+
+def test_a_folder_that_only_looks_like_a_report_is_not_replaced(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"format": "another/1"}')
+    with pytest.raises(ReportError, match="not a report"):
+        write_report(exported, tmp_path)
+
+
+def test_a_source_that_cannot_be_reported_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    with pytest.raises(ReportError, match=r"export is not an export folder: it has no responses\.csv"):
+        write_report(tmp_path / "export", tmp_path / "report")
+    two_conditions().assign(study=["a", "b"] * 300).to_csv(tmp_path / "export" / "responses.csv", index=False)
+    with pytest.raises(ReportError, match=r"holds 2 studies \(a, b\)"):
+        write_report(tmp_path / "export", tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_damaged_export_is_told(tmp_path: Path) -> None:
+    source = export(tmp_path / "export", two_conditions(), design(), images=False)
+    (source / "design.json").write_text('{"title": "x"}')
+    with pytest.raises(ReportError, match=r"design\.json: name: Field required; export the study again"):
+        write_report(source, tmp_path / "report")
+    (source / "design.json").write_text("{")
+    with pytest.raises(ReportError, match=r"design\.json is not JSON"):
+        write_report(source, tmp_path / "report")
+    (source / "design.json").unlink()
+    (source / "pairsets" / "cgan" / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match=r"manifest\.json: format is None"):
+        write_report(source, tmp_path / "report")
+
+
+def test_the_order_of_rows_does_not_change_the_report(tmp_path: Path) -> None:
+    table = two_conditions()
+    reports = []
+    for name, rows in (("a", table), ("b", table.sample(frac=1, random_state=1))):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        reports.append(write_report(tmp_path / f"{name}.csv", tmp_path / name))
+    first, second = reports
+    assert second["pairs"] == first["pairs"]
+    for name, condition in first["conditions"].items():
+        numbers = {key: value for key, value in condition.items() if key != "method"}
+        assert {key: second["conditions"][name][key] for key in numbers} == pytest.approx(numbers)
