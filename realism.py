@@ -21,6 +21,8 @@ COMMANDS = {
     "db": ("study_app.cli:db", "Prepare the database."),
     "doctor": ("study_app.cli:doctor", "Say what is installed, what is missing, and what to do."),
 }
+# What a survey server does without; the commands that train need them.
+TRAIN_PACKAGES = ("torch", "torchvision", "safetensors", "tensorboard")
 
 
 class LazyGroup(click.Group):
@@ -33,14 +35,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module_name, attribute = COMMANDS[cmd_name][0].split(":")
-        try:
-            return getattr(importlib.import_module(module_name), attribute)
-        except ModuleNotFoundError as error:
-            if error.name not in ("torch", "torchvision", "safetensors", "tensorboard"):
-                raise
-            raise InputError(
-                f"'realism {cmd_name}' needs {error.name}, which is not installed; run \"pip install 'realism[train]'\""
-            ) from error
+        return getattr(importlib.import_module(module_name), attribute)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -63,6 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
         cli.main(args=arguments, prog_name="realism", standalone_mode=True)
     except InputError as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAIN_PACKAGES:
+            raise
+        click.echo(
+            f"Error: training needs {error.name}, which is not installed; run \"pip install 'realism[train]'\"",
+            err=True,
+        )
         sys.exit(2)
     except OSError as error:
         if isinstance(error, (BrokenPipeError, ConnectionError)) or error.filename is None:

@@ -40,7 +40,7 @@ def forest(rates: Sequence[FoolRate], *, is_simulated: bool = False, width_in: f
     with matplotlib.rc_context(_STYLE):
         height_in = 0.95 + 0.62 * max(1, len(rates))
         figure = Figure(figsize=(width_in, height_in))
-        axes = figure.subplots(gridspec_kw=_margins(figure, left=0.15, right=0.15, bottom=0.48, top=0.05))
+        axes = figure.subplots(gridspec_kw=_margins(figure, left=0.15, right=0.25, bottom=0.48, top=0.05))
         end = max([0.65, *(rate.interval.high + 0.05 for rate in rates), *(rate.fool_rate + 0.1 for rate in rates)])
         for row, rate in enumerate(rates):
             _forest_row(axes, row, rate, min(1.0, end), width_in)

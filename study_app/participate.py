@@ -28,6 +28,7 @@ from study_app.sessions import (
 from study_app.store import image_path
 from study_app.studies import design_of
 from study_app.tables import Pair, Session, Study, Trial
+from study_app.tables import Response as StoredResponse
 
 bp = Blueprint("participate", __name__, url_prefix="/study/<name>")
 
@@ -68,16 +69,17 @@ def _study_or_404(db: DatabaseSession, name: str) -> Study:
     return study
 
 
-def _own_session(db: DatabaseSession, study: Study) -> Session | None:
-    """The session that this browser's cookie names, if it is one of this study."""
-    public_id = cookie.get("sessions", {}).get(study.name)
+def _own_session(db: DatabaseSession, name: str) -> Session | None:
+    """The session, with its study, that this browser's cookie names for the study of that name."""
+    public_id = cookie.get("sessions", {}).get(name)
     session = find_session(db, public_id) if public_id else None
-    return session if session is not None and session.study_id == study.id else None
+    return session if session is not None and session.study.name == name else None
 
 
-def _own_session_or_403(db: DatabaseSession, study: Study) -> Session:
-    session = _own_session(db, study)
+def _own_session_or_refuse(db: DatabaseSession, name: str) -> Session:
+    session = _own_session(db, name)
     if session is None:
+        _study_or_404(db, name)
         abort(403)
     return session
 
@@ -86,7 +88,7 @@ def _own_session_or_403(db: DatabaseSession, study: Study) -> Session:
 def welcome(name: str) -> BaseResponse | str:
     with reading(_engine()) as db:
         study = _study_or_404(db, name)
-        session = _own_session(db, study)
+        session = _own_session(db, name)
         if session is not None:
             return redirect(url_for(".done" if session.completed_at else ".survey", name=name))
         if study.closed_at is not None:
@@ -102,7 +104,7 @@ def welcome(name: str) -> BaseResponse | str:
 def start(name: str) -> BaseResponse | str:
     with reading(_engine()) as db:
         study = _study_or_404(db, name)
-        session = _own_session(db, study)
+        session = _own_session(db, name)
     if session is None:
         try:
             with writing(_engine()) as db:
@@ -140,7 +142,7 @@ def declined(name: str) -> str:
 def survey(name: str) -> BaseResponse | str:
     with reading(_engine()) as db:
         study = _study_or_404(db, name)
-        session = _own_session(db, study)
+        session = _own_session(db, name)
         if session is None:
             return redirect(url_for(".welcome", name=name))
         if session.completed_at is not None:
@@ -151,8 +153,7 @@ def survey(name: str) -> BaseResponse | str:
 @bp.get("/next")
 def next_trial(name: str) -> dict[str, Any]:
     with reading(_engine()) as db:
-        session = _own_session_or_403(db, _study_or_404(db, name))
-        return _whats_next(db, session)
+        return _whats_next(db, _own_session_or_refuse(db, name))
 
 
 @bp.post("/answer")
@@ -172,20 +173,19 @@ def answer(name: str) -> dict[str, Any] | tuple[dict[str, Any], int]:
     )
     try:
         with writing(_engine()) as db:
-            study = _study_or_404(db, name)
-            session = _own_session_or_403(db, study)
-            trial = record_response(db, session, given, design_of(study).question)
-            result = {"stored": True, "trial_index": trial.trial_index, "feedback": _feedback(trial)}
+            session = _own_session_or_refuse(db, name)
+            trial, response = record_response(db, session, given, design_of(session.study).question)
+            result = {"stored": True, "trial_index": trial.trial_index, "feedback": _feedback(trial, response)}
             result["next"] = _whats_next(db, session)
     except OutOfTurnError:
         return {"error": f"trial {body.trial_index} is not the next one; reload the page"}, 409
     return result  # only here, after the commit, is the answer acknowledged
 
 
-def _feedback(trial: Trial) -> dict[str, Any] | None:
-    if trial.kind != "practice" or trial.response is None:
+def _feedback(trial: Trial, response: StoredResponse) -> dict[str, Any] | None:
+    if trial.kind != "practice":
         return None
-    return {"correct": trial.response.chosen_side == trial.real_side, "real": trial.real_side}
+    return {"correct": response.chosen_side == trial.real_side, "real": trial.real_side}
 
 
 def _whats_next(db: DatabaseSession, session: Session) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def _picture_url(session: Session, trial: Trial, side: str) -> str:
 @bp.get("/picture/<public_id>/<int:index>/<any(left, right):side>")
 def picture(name: str, public_id: str, index: int, side: str) -> BaseResponse:
     with reading(_engine()) as db:
-        session = _own_session_or_403(db, _study_or_404(db, name))
+        session = _own_session_or_refuse(db, name)
         if session.public_id != public_id:
             abort(403)
         trial = db.scalar(
@@ -249,7 +249,7 @@ def picture(name: str, public_id: str, index: int, side: str) -> BaseResponse:
 def done(name: str) -> BaseResponse | str:
     with reading(_engine()) as db:
         study = _study_or_404(db, name)
-        session = _own_session(db, study)
+        session = _own_session(db, name)
         if session is None:
             return redirect(url_for(".welcome", name=name))
         if session.completed_at is None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import joinedload
 
@@ -109,7 +108,8 @@ def available_pairs(db: DatabaseSession, study: Study, origin: str, now: datetim
 
 
 def find_session(db: DatabaseSession, public_id: str) -> Session | None:
-    return db.scalar(select(Session).where(Session.public_id == public_id))
+    """The session, with its study."""
+    return db.scalar(select(Session).options(joinedload(Session.study)).where(Session.public_id == public_id))
 
 
 def next_trials(db: DatabaseSession, session: Session, n: int) -> list[Trial]:
@@ -125,14 +125,16 @@ def next_trials(db: DatabaseSession, session: Session, n: int) -> list[Trial]:
     )
 
 
-def record_response(db: DatabaseSession, session: Session, answer: Answer, question: str) -> Trial:
-    """Store the answer to a trial, unless it has one: the first counts. The trial, with the response that stands.
+def record_response(db: DatabaseSession, session: Session, answer: Answer, question: str) -> tuple[Trial, Response]:
+    """Store the answer to a trial, unless it has one: the first counts. The trial, and the response that stands.
 
     With the last answer the session is complete and gets its code, in the same transaction.
 
     Raises:
         OutOfTurnError: if the session has no such trial, or an earlier one is unanswered.
     """
+    # One answer of a session at a time: two that arrive together must not both find the trial unanswered.
+    db.execute(select(Session.id).where(Session.id == session.id).with_for_update())
     trial = db.scalar(
         select(Trial)
         .options(joinedload(Trial.response))
@@ -141,7 +143,7 @@ def record_response(db: DatabaseSession, session: Session, answer: Answer, quest
     if trial is None:
         raise OutOfTurnError(f"there is no trial {answer.trial_index}")
     if trial.response is not None:
-        return trial
+        return trial, trial.response
     upcoming = next_trials(db, session, 2)
     if upcoming[0].id != trial.id:
         raise OutOfTurnError(f"trial {answer.trial_index} was answered before trial {upcoming[0].trial_index}")
@@ -157,18 +159,12 @@ def record_response(db: DatabaseSession, session: Session, answer: Answer, quest
         presented_at=presented_at,
         answered_at=presented_at + timedelta(milliseconds=answer.rt_ms),
     )
-    try:
-        with db.begin_nested():
-            db.add(response)
-    except IntegrityError:  # the same answer came by another connection at the same time
-        db.refresh(trial, ["response"])
-        return trial
+    db.add(response)
     if len(upcoming) == 1:
         session.completed_at = now
         session.completion_code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(10))
     db.flush()
-    db.refresh(trial, ["response"])
-    return trial
+    return trial, response
 
 
 def side_taken_for_real(clicked: str, question: str) -> str:

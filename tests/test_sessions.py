@@ -35,7 +35,7 @@ def begin(workshop, study_id, origin="human"):
 def respond(workshop, public_id, index, side="left", question="real", rt_ms=500):
     with writing(workshop.engine) as db:
         answer = Answer(trial_index=index, response=side, rt_ms=rt_ms, elapsed_ms=rt_ms)
-        return record_response(db, find_session(db, public_id), answer, question).response.chosen_side
+        return record_response(db, find_session(db, public_id), answer, question)[1].chosen_side
 
 
 def count(workshop, table):
