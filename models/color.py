@@ -1,0 +1,73 @@
+"""Colour spaces: sRGB pictures to luminance and chroma (CIE L*a*b*, white D65), and back."""
+
+import torch
+from torch import Tensor
+
+# The sRGB gamut reaches a* in [-86.2, 98.3] and b* in [-107.9, 94.5].
+AB_SCALE = 110.0
+
+# Linear sRGB to XYZ (IEC 61966-2-1), and the white point D65 at 2 degrees: the numbers scikit-image uses.
+XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
+WHITE = (0.95047, 1.0, 1.08883)
+
+
+def split_luminance(rgb: Tensor) -> tuple[Tensor, Tensor]:
+    """Luminance (N, 1, H, W) and ab (N, 2, H, W), both in [-1, 1], from sRGB (N, 3, H, W) in [0, 1].
+
+    Luminance is L*/50 - 1 and ab is (a*, b*)/110.
+    """
+    linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0) ** 2.4, rgb / 12.92)
+    xyz = torch.einsum("cd,ndhw->nchw", _matrix(rgb), linear) / _white(rgb)  # (N, 3, H, W)
+    # The CIE's cube root with a straight piece near black (CIE 15:2004, eq. 8.6).
+    f = torch.where(xyz > 0.008856, xyz.clamp(min=0.008856) ** (1 / 3), 7.787 * xyz + 16 / 116)
+    fx, fy, fz = f.unbind(dim=1)  # (N, H, W) each
+    luminance = (116 * fy - 16) / 50 - 1
+    ab = torch.stack((500 * (fx - fy), 200 * (fy - fz)), dim=1) / AB_SCALE  # (N, 2, H, W)
+    return luminance.unsqueeze(1), ab  # (N, 1, H, W), (N, 2, H, W)
+
+
+def merge_luminance(luminance: Tensor, ab: Tensor) -> Tensor:
+    """sRGB (N, 3, H, W), clamped to [0, 1], from luminance (N, 1, H, W) and ab (N, 2, H, W) in [-1, 1]."""
+    linear = _linear_rgb(luminance, ab).clamp(0, 1)
+    return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def fit_chroma(luminance: Tensor, ab: Tensor, halvings: int = 12) -> Tensor:
+    """ab (N, 2, H, W) with each pixel's chroma reduced, at its hue, until sRGB can show it at its luminance (N, 1, H, W).
+
+    Clamping a colour that sRGB lacks changes its luminance; this does not. Gray always fits, so bisection finds the edge.
+    """
+    low, high = torch.zeros_like(luminance), torch.ones_like(luminance)
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        fits = _is_in_gamut(luminance, ab * middle)
+        low, high = torch.where(fits, middle, low), torch.where(fits, high, middle)
+    return torch.where(_is_in_gamut(luminance, ab), ab, ab * low)
+
+
+def keep_luminance(rgb: Tensor, luminance: Tensor) -> Tensor:
+    """The colours of sRGB (N, 3, H, W) in [0, 1] on the luminance (N, 1, H, W) in [-1, 1]."""
+    _, ab = split_luminance(rgb)
+    return merge_luminance(luminance, fit_chroma(luminance, ab))
+
+
+def _is_in_gamut(luminance: Tensor, ab: Tensor) -> Tensor:
+    linear = _linear_rgb(luminance, ab)
+    # A thousandth of slack in linear light is below half a step of 8 bits except near black, where it is invisible.
+    return ((linear > -1e-3) & (linear < 1 + 1e-3)).all(dim=1, keepdim=True)  # (N, 1, H, W)
+
+
+def _linear_rgb(luminance: Tensor, ab: Tensor) -> Tensor:
+    a, b = (ab * AB_SCALE).split(1, dim=1)  # (N, 1, H, W) each
+    fy = ((luminance + 1) * 50 + 16) / 116
+    f = torch.cat((fy + a / 500, fy, fy - b / 200), dim=1)  # (N, 3, H, W)
+    xyz = torch.where(f > 0.2068966, f**3, (f - 16 / 116) / 7.787) * _white(luminance)
+    return torch.einsum("cd,ndhw->nchw", torch.linalg.inv(_matrix(luminance)), xyz)
+
+
+def _matrix(like: Tensor) -> Tensor:
+    return torch.tensor(XYZ_FROM_RGB, dtype=like.dtype, device=like.device)
+
+
+def _white(like: Tensor) -> Tensor:
+    return torch.tensor(WHITE, dtype=like.dtype, device=like.device).view(1, 3, 1, 1)

@@ -1,0 +1,89 @@
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from train.config import ConfigError, TrainConfig, parse_config, read_config
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def test_settings_survive_toml_and_back():
+    config = TrainConfig(name="dogs", objective="wgan", clamp=0.05, adversarial_weight=2.0, flip=False, seed=7)
+    assert parse_config(tomllib.loads(config.to_toml()), "it") == config
+    assert parse_config(tomllib.loads(TrainConfig().to_toml()), "it") == TrainConfig()
+
+
+def test_settings_survive_the_checkpoints_dictionary():
+    for config in (TrainConfig(), TrainConfig(adversarial_weight=1.0)):
+        assert parse_config(config.to_dict(), "it") == config
+
+
+def test_empty_file_means_the_published_networks(tmp_path):
+    (tmp_path / "c.toml").write_text("")
+    config = read_config(tmp_path / "c.toml")
+    assert (config.image_size, config.generator_depth, config.generator_width, config.l1_weight) == (256, 7, 64, 100)
+
+
+@pytest.mark.parametrize("name", ["cgan", "wgan"])
+def test_demonstration_settings_are_read(name):
+    config = read_config(CONFIGS / f"{name}-demo.toml")
+    assert config.name == config.objective == name
+    assert config.image_size == 128
+
+
+def test_both_demonstrations_hold_out_the_same_photographs():
+    cgan, wgan = (read_config(CONFIGS / f"{name}-demo.toml") for name in ("cgan", "wgan"))
+    assert (cgan.held_out, cgan.image_size) == (wgan.held_out, wgan.image_size)
+
+
+def test_unknown_setting_names_the_nearest():
+    with pytest.raises(ConfigError, match=r"c.toml: 'batchsize' is not a setting; did you mean 'batch_size'\?"):
+        parse_config({"batchsize": 4}, "c.toml")
+    with pytest.raises(ConfigError, match=r"'zzz' is not a setting; known are name, objective"):
+        parse_config({"zzz": 4}, "c.toml")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"batch_size": "4"}, "batch_size is '4', expected a whole number"),
+        ({"batch_size": 4.0}, "batch_size is 4.0, expected a whole number"),
+        ({"batch_size": True}, "batch_size is True, expected a whole number"),
+        ({"flip": 1}, "flip is 1, expected true or false"),
+        ({"clamp": "x"}, "clamp is 'x', expected a number"),
+        ({"name": 3}, "name is 3, expected text in quotes"),
+        ({"objective": "gan"}, "objective is 'gan'; choose one of 'cgan', 'wgan'"),
+        ({"objective": ["cgan"]}, "choose one of 'cgan', 'wgan'"),
+        ({"steps": 0}, "steps is 0; choose a value from 1"),
+        ({"held_out": 1.0}, "held_out is 1.0; choose a value from 0.001 to 0.999"),
+        ({"clamp": float("nan")}, "clamp is nan; choose a value"),
+        ({"adversarial_weight": -1.0}, "adversarial_weight is -1.0; choose a value from 0"),
+        ({"name": "My GAN"}, "name is 'My GAN'; use lower-case"),
+        ({"image_size": 250}, "image_size 250 does not fit a generator of depth 7.*take 256"),
+        ({"image_size": 128, "batch_size": 1}, "batch_size is 1 and image_size 128 shrinks to 1x1.*batch of 2 or more"),
+    ],
+)
+def test_wrong_setting_is_named_with_what_to_do(setting, message):
+    with pytest.raises(ConfigError, match=f"^c.toml: .*{message}"):
+        parse_config(setting, "c.toml")
+
+
+def test_whole_numbers_stand_for_numbers_and_single_pictures_fit_a_wider_bottleneck():
+    assert parse_config({"l1_weight": 10}, "it").l1_weight == 10.0
+    assert type(parse_config({"adversarial_weight": 1}, "it").adversarial_weight) is float
+    assert TrainConfig(image_size=256, batch_size=1).batch_size == 1
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign"):
+        TrainConfig().steps = 3
+
+
+def test_file_that_is_no_toml_or_is_not_there_is_named(tmp_path):
+    (tmp_path / "c.toml").write_text("steps = = 3")
+    with pytest.raises(ConfigError, match=r"c.toml is not TOML \(.*line 1"):
+        read_config(tmp_path / "c.toml")
+    with pytest.raises(ConfigError, match=r"d.toml cannot be read \(No such file"):
+        read_config(tmp_path / "d.toml")

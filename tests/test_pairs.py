@@ -1,0 +1,144 @@
+import dataclasses
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from photographs import SMALL, write_photos
+from PIL import Image
+
+from models.color import split_luminance
+from protocol.pairset import read_pairset
+from train import loop
+from train.checkpoint import GENERATOR, load_generator
+from train.pairs import make_pairs, select_photos
+from train.photos import PhotoError, find_photos, open_photo, split_photos, square_picture
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return write_photos(tmp_path_factory.mktemp("photos"), 24)
+
+
+@pytest.fixture(scope="module")
+def runs(photos, tmp_path_factory):
+    """Two generators, by their name, trained on the same side of the same photos."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, objective in (("one", "cgan"), ("two", "wgan")):
+        config = dataclasses.replace(SMALL, name=name, objective=objective)
+        side = loop.load_photos(photos, config)
+        loop.train(loop.open_run(folder / name, config, side.provenance, CPU, False), config, side, folder / name)
+    return {name: load_generator(folder / name, CPU) for name in ("one", "two")}
+
+
+def pair_up(trained, photos, out, n_pairs=None, seed=0, keeps_luminance=False, side="held-out"):
+    selection = select_photos(photos, trained, n_pairs=n_pairs, seed=seed, side=side)
+    names = {"condition": trained.config.name, "source_name": "spots", "licence": "CC0"}
+    make_pairs(trained, selection, out, **names, side=side, keeps_luminance=keeps_luminance)
+    return read_pairset(out)
+
+
+def picture(folder, image):
+    with Image.open(folder / image.file) as file:
+        return np.asarray(file)
+
+
+def luminance(pixels):
+    rgb = torch.tensor(pixels).permute(2, 0, 1).unsqueeze(0) / 255
+    return split_luminance(rgb)[0]
+
+
+def test_only_held_out_photos_are_shown(photos, runs, tmp_path):
+    pairset = pair_up(runs["one"], photos, tmp_path / "set")
+    split = split_photos(find_photos(photos), SMALL.held_out)
+    assert {pair.photo_sha256 for pair in pairset.pairs} == {photo.sha256 for photo in split.held_out}
+    assert not {pair.photo_sha256 for pair in pairset.pairs} & runs["one"].photos.trained
+
+
+def test_real_is_the_photo_cropped_as_in_training_and_fake_is_another_picture_of_its_size(photos, runs, tmp_path):
+    pairset = pair_up(runs["one"], photos, tmp_path / "set")
+    by_hash = {photo.sha256: photo for photo in find_photos(photos)}
+    for pair in pairset.pairs:
+        real, fake = picture(tmp_path / "set", pair.real), picture(tmp_path / "set", pair.fake)
+        expected = square_picture(open_photo(by_hash[pair.photo_sha256].path), 16)
+        np.testing.assert_array_equal(real, np.asarray(expected))
+        assert fake.shape == real.shape == (16, 16, 3)
+        assert (fake != real).any()
+
+
+def test_two_generators_are_shown_on_the_same_pictures(photos, runs, tmp_path):
+    sets = [pair_up(runs[name], photos, tmp_path / name, n_pairs=4, seed=5) for name in ("one", "two")]
+    assert [pair.id for pair in sets[0].pairs] == [pair.id for pair in sets[1].pairs]
+    assert [pair.real for pair in sets[0].pairs] == [pair.real for pair in sets[1].pairs]
+    assert [pair.fake.sha256 for pair in sets[0].pairs] != [pair.fake.sha256 for pair in sets[1].pairs]
+
+
+def test_seed_draws_the_pictures(photos, runs, tmp_path):
+    drawn = {
+        seed: [p.id for p in pair_up(runs["one"], photos, tmp_path / str(seed), 4, seed).pairs] for seed in (0, 1, 2)
+    }
+    assert len({tuple(ids) for ids in drawn.values()}) == 3
+
+
+def test_fewer_pairs_are_the_first_of_more(photos, runs, tmp_path):
+    few, more = (pair_up(runs["one"], photos, tmp_path / str(n), n) for n in (2, 5))
+    assert [pair.id for pair in few.pairs] == [pair.id for pair in more.pairs][:2]
+
+
+def test_kept_luminance_is_that_of_the_photo(photos, runs, tmp_path):
+    for keeps, folder in ((True, tmp_path / "kept"), (False, tmp_path / "own")):
+        pairset = pair_up(runs["one"], photos, folder, keeps_luminance=keeps)
+        differences = torch.stack(
+            [luminance(picture(folder, pair.real)) - luminance(picture(folder, pair.fake)) for pair in pairset.pairs]
+        ).abs()
+        assert (differences.max() < 0.03) == keeps
+        assert pairset.generator["config"]["keep_luminance"] is keeps
+
+
+def test_manifest_says_what_made_it_and_from_what(photos, runs, tmp_path):
+    pairset = pair_up(runs["two"], photos, tmp_path / "set", side="all")
+    assert pairset.condition == "two"
+    assert pairset.source == {"name": "spots", "licence": "CC0", "split": "all"}
+    assert pairset.generator["name"] == "two"
+    assert pairset.generator["checkpoint_sha256"] == runs["two"].sha256
+    assert pairset.generator["config"] | SMALL.to_dict() | {"name": "two", "objective": "wgan"} == (
+        SMALL.to_dict() | {"name": "two", "objective": "wgan", "step": 4, "keep_luminance": False}
+    )
+
+
+def test_generator_hash_is_that_of_its_file(photos, runs, tmp_path):
+    config = dataclasses.replace(SMALL, steps=1)
+    side = loop.load_photos(photos, config)
+    loop.train(loop.open_run(tmp_path, config, side.provenance, CPU, True), config, side, tmp_path)
+    expected = hashlib.sha256((tmp_path / GENERATOR).read_bytes()).hexdigest()
+    assert load_generator(tmp_path, CPU).sha256 == expected
+
+
+def test_photo_trained_on_is_never_shown_whatever_the_split_says(photos, runs, tmp_path):
+    one = runs["one"]
+    generous = dataclasses.replace(one, config=dataclasses.replace(one.config, held_out=0.999))
+    shown = select_photos(photos, generous, n_pairs=None, seed=0, side="held-out")
+    assert not {photo.sha256 for photo in shown.photos} & one.photos.trained
+    assert shown.n_trained == one.photos.n_train
+    elsewhere = write_photos(tmp_path / "others", 6, first=100)
+    assert len(select_photos(elsewhere, one, n_pairs=None, seed=0, side="all").photos) == 6
+
+
+def test_crops_of_a_trained_photograph_are_never_shown(photos, runs, tmp_path):
+    trained_on = min(runs["one"].photos.trained)
+    write_photos(tmp_path, 2, first=100)
+    (tmp_path / "sources.csv").write_text(f"file,source_sha256\nphoto-100.png,{trained_on}\nphoto-101.png,{'0' * 64}\n")
+    shown = select_photos(tmp_path, runs["one"], n_pairs=None, seed=0, side="all")
+    assert [photo.path.name for photo in shown.photos] == ["photo-101.png"]
+
+
+def test_too_few_photos_left_says_where_the_others_went(photos, runs, tmp_path):
+    n_train = runs["one"].photos.n_train
+    with pytest.raises(PhotoError, match=rf"of 24 photos can be shown, 25 are wanted \({n_train} were trained on"):
+        select_photos(photos, runs["one"], n_pairs=25, seed=0, side="held-out")
+    for photo in split_photos(find_photos(photos), SMALL.held_out).train:
+        (tmp_path / photo.path.name).write_bytes(photo.path.read_bytes())
+    with pytest.raises(PhotoError, match=rf"0 of {n_train} photos can be shown, 1 are wanted"):
+        select_photos(tmp_path, runs["one"], n_pairs=None, seed=0, side="all")

@@ -1,0 +1,200 @@
+"""What a run leaves on disk: ``checkpoint.safetensors``, to resume it exactly, and ``generator.safetensors``, to use it.
+
+Both are written whole or not at all, hold tensors and JSON (never pickled code), and name the settings that made them
+and the photos they came from, so that reading one needs nothing else.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from models.generator import Generator
+from models.losses import GradientRatio
+from protocol import InputError
+from train.config import ConfigError, TrainConfig, parse_config
+from train.steps import TrainState, start_state
+
+CHECKPOINT, GENERATOR = "checkpoint.safetensors", "generator.safetensors"
+CHECKPOINT_FORMAT, GENERATOR_FORMAT = "realism-checkpoint/1", "realism-generator/1"
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be read or does not belong here."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a run's photos came from. ``trained`` holds the sha256 of every file trained on and of its source."""
+
+    folder: str
+    n_train: int
+    n_held_out: int
+    split_sha256: str
+    trained: frozenset[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "folder": self.folder,
+            "n_train": self.n_train,
+            "n_held_out": self.n_held_out,
+            "split_sha256": self.split_sha256,
+        }
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A generator ready to colour, and all that its file says of it; ``sha256`` is the file's."""
+
+    generator: Generator
+    config: TrainConfig
+    step: int
+    photos: Provenance
+    sha256: str
+
+
+def save_run(run: Path, state: TrainState, config: TrainConfig, photos: Provenance) -> None:
+    """Write both files; the checkpoint last, so that what it says is done has its generator."""
+    about = {"step": state.step, "config": config.to_dict(), "photos": photos.to_dict()}
+    trained = {"photos.trained": _hashes_to_tensor(photos.trained)}
+    _write(run / GENERATOR, GENERATOR_FORMAT, _tensors(state.result) | trained, about)
+    tensors = trained | {
+        f"{part}.{name}": tensor for part, holder in _parts(state).items() for name, tensor in _tensors(holder).items()
+    }
+    about["ratio"] = {"log_mean": state.ratio.log_mean, "n_seen": state.ratio.n_seen}
+    _write(run / CHECKPOINT, CHECKPOINT_FORMAT, tensors, about)
+
+
+def load_state(run: Path, device: torch.device) -> tuple[TrainState, TrainConfig, Provenance]:
+    """The run as it was saved: networks rebuilt from the settings in the checkpoint, optimizers, step.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be read, is of another format, or its weights do not fit its settings.
+    """
+    path = run / CHECKPOINT
+    tensors, about = _read(path, CHECKPOINT_FORMAT)
+    config, photos = _config(path, about), _provenance(about, tensors)
+    state = start_state(config, device)
+    for part, holder in _parts(state).items():
+        own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
+        _fill(path, part, holder, own)
+    state.step = int(about["step"])
+    state.ratio = GradientRatio(**about["ratio"])
+    return state, config, photos
+
+
+def load_generator(path: Path, device: torch.device) -> TrainedGenerator:
+    """The generator in a file, or in a run's folder, in evaluation mode.
+
+    Raises:
+        CheckpointError: as ``load_state``.
+    """
+    if path.is_dir():
+        path = path / GENERATOR
+    tensors, about = _read(path, GENERATOR_FORMAT)
+    config, photos = _config(path, about), _provenance(about, tensors)
+    del tensors["photos.trained"]
+    generator = Generator(config.generator_depth, config.generator_width)
+    _fill(path, "generator", generator, tensors)
+    generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return TrainedGenerator(generator.to(device).eval(), config, int(about["step"]), photos, sha256)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` whole or not at all: a crash leaves the old file as it was."""
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _parts(state: TrainState) -> dict[str, nn.Module | torch.optim.Optimizer]:
+    parts: dict[str, nn.Module | torch.optim.Optimizer] = {
+        "generator": state.generator,
+        "discriminator": state.discriminator,
+        "generator_optimizer": state.generator_optimizer,
+        "discriminator_optimizer": state.discriminator_optimizer,
+    }
+    return parts if state.average is None else parts | {"average": state.average}
+
+
+def _tensors(holder: nn.Module | torch.optim.Optimizer) -> dict[str, Tensor]:
+    if isinstance(holder, nn.Module):
+        return holder.state_dict()
+    moments = holder.state_dict()["state"]
+    return {f"{number}.{name}": tensor for number, kept in moments.items() for name, tensor in kept.items()}
+
+
+def _fill(path: Path, part: str, holder: nn.Module | torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    try:
+        if isinstance(holder, nn.Module):
+            holder.load_state_dict(tensors)
+            return
+        parameters = [p for group in holder.param_groups for p in group["params"]]
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            number, key = name.split(".")
+            if tensor.ndim == 4:  # a fused optimizer walks weights and moments in memory order: theirs must be one
+                tensor = torch.empty_like(parameters[int(number)]).copy_(tensor)
+            moments.setdefault(int(number), {})[key] = tensor
+        # Learning rates and the like follow from the settings; only the moments were stored.
+        holder.load_state_dict({"state": moments, "param_groups": holder.state_dict()["param_groups"]})
+    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+        first = str(error).strip().splitlines()[-1].strip()
+        raise CheckpointError(
+            f"{path}: the weights of its {part} do not fit the settings stored with them ({first}); train again"
+        ) from error
+
+
+def _write(path: Path, file_format: str, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One entry: the order of several is not fixed, and equal runs shall give equal files.
+    write_atomically(path, save(contiguous, {"realism": json.dumps({"format": file_format, **about})}))
+
+
+def _read(path: Path, file_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist; give a run's folder or its {GENERATOR}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("realism", "{}"))
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read ({error}); it is damaged, or no checkpoint") from error
+    found = about.get("format")
+    if found != file_format or "photos.trained" not in tensors:
+        raise CheckpointError(
+            f"checkpoint {path}: format is {found!r}, expected {file_format!r}; give a run of 'realism train'"
+        )
+    return tensors, about
+
+
+def _config(path: Path, about: dict[str, Any]) -> TrainConfig:
+    try:
+        return parse_config(about["config"], where="its settings")
+    except ConfigError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}; it was made by another version") from error
+
+
+def _provenance(about: dict[str, Any], tensors: dict[str, Tensor]) -> Provenance:
+    trained = frozenset(bytes(row.tolist()).hex() for row in tensors["photos.trained"])
+    return Provenance(**about["photos"], trained=trained)
+
+
+def _hashes_to_tensor(hashes: frozenset[str]) -> Tensor:
+    rows = b"".join(bytes.fromhex(sha256) for sha256 in sorted(hashes))
+    return torch.frombuffer(bytearray(rows), dtype=torch.uint8).view(-1, 32)  # (n_hashes, 32)

@@ -1,0 +1,165 @@
+"""Settings of one training run: a TOML file in, a frozen TrainConfig out; and back, for the checkpoint."""
+
+import dataclasses
+import difflib
+import json
+import re
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from models.discriminator import Norm, layer_count
+from models.generator import bottleneck_size, check_size
+from protocol import InputError
+from train.photos import DEFAULT_HELD_OUT
+
+# What may differ when a run is resumed: nothing here changes a step that was already made.
+FREE_ON_RESUME = frozenset({"steps", "log_every", "sample_every", "checkpoint_every", "tensorboard"})
+
+
+class ConfigError(InputError):
+    """Settings that cannot be read or do not fit together."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that makes one run what it is. Sizes are in pixels, lengths of time in steps."""
+
+    name: str = "cgan"  # the condition's name in a study
+    objective: Literal["cgan", "wgan"] = "cgan"
+
+    # Networks.
+    image_size: int = 256
+    generator_depth: int = 7
+    generator_width: int = 64
+    discriminator_width: int = 64
+    discriminator_norm: Norm = "none"
+
+    # Photographs.
+    held_out: float = DEFAULT_HELD_OUT  # fraction that is never trained on
+    flip: bool = True  # show a photo mirrored every other time, on average
+
+    # Optimisation. One step is one update of the generator after `critic_steps` updates of the discriminator.
+    steps: int = 100_000
+    batch_size: int = 16
+    generator_lr: float = 2e-4
+    discriminator_lr: float = 2e-4
+    critic_steps: int = 1
+    clamp: float = 0.01  # wgan: the critic's weights stay in [-clamp, clamp]
+    l1_weight: float = 100.0
+    adversarial_share: float = 0.3  # length of the adversarial gradient, relative to that of the L1 gradient
+    adversarial_weight: float | None = None  # a fixed weight, in place of the share
+    average_decay: float = 0.0  # of the running mean of the generator's weights; 0: the last weights are the result
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: int = 0
+
+    # What is written while it trains.
+    log_every: int = 10
+    sample_every: int = 1000
+    checkpoint_every: int = 1000
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ConfigError(f"{name} is {value}; choose a value from {low:g} to {high:g}")
+        if not re.fullmatch("[a-z0-9][a-z0-9_-]{0,63}", self.name):
+            raise ConfigError(f"name is {self.name!r}; use lower-case letters, digits, '-' and '_', at most 64")
+        try:
+            check_size(self.image_size, self.generator_depth)
+            layer_count(self.image_size)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        if self.batch_size == 1 and bottleneck_size(self.image_size, self.generator_depth) == 1:
+            raise ConfigError(
+                f"batch_size is 1 and image_size {self.image_size} shrinks to 1x1 at depth {self.generator_depth}, "
+                "which leaves batch norm a single value; take a batch of 2 or more, or a smaller depth"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def to_toml(self) -> str:
+        """Text that ``read_config`` reads back to the same settings; a setting that is None has no line."""
+        lines = (f"{name} = {json.dumps(value)}" for name, value in self.to_dict().items() if value is not None)
+        return "\n".join(lines) + "\n"
+
+
+RANGES: tuple[tuple[str, float, float], ...] = (
+    ("image_size", 4, 4096),
+    ("generator_depth", 1, 12),
+    ("generator_width", 1, 1024),
+    ("discriminator_width", 1, 1024),
+    ("held_out", 0.001, 0.999),
+    ("steps", 1, 10**9),
+    ("batch_size", 1, 4096),
+    ("generator_lr", 1e-8, 1),
+    ("discriminator_lr", 1e-8, 1),
+    ("critic_steps", 1, 100),
+    ("clamp", 1e-6, 10),
+    ("l1_weight", 1e-6, 1e6),
+    ("adversarial_share", 0, 1e6),
+    ("adversarial_weight", 0, 1e6),
+    ("average_decay", 0, 0.99999),
+    ("seed", 0, 2**31 - 1),
+    ("log_every", 1, 10**9),
+    ("sample_every", 1, 10**9),
+    ("checkpoint_every", 1, 10**9),
+)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The settings in a TOML file; what it does not name keeps its default.
+
+    Raises:
+        ConfigError: naming the file and the first setting that is unknown, of the wrong type, or out of range.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"config {path} cannot be read ({error.strerror}); give a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path} is not TOML ({error})") from error
+    return parse_config(raw, where=f"config {path}")
+
+
+def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
+    """The settings in a mapping; ``where`` names it in errors.
+
+    Raises:
+        ConfigError: as ``read_config``.
+    """
+    kinds = typing.get_type_hints(TrainConfig)
+    settings = {}
+    for name, value in raw.items():
+        if name not in kinds:
+            near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kinds)}"
+            raise ConfigError(f"{where}: {name!r} is not a setting; {hint}")
+        settings[name] = _checked(name, value, kinds[name], where)
+    try:
+        return TrainConfig(**settings)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _checked(name: str, value: Any, kind: Any, where: str) -> Any:
+    if typing.get_origin(kind) is types.UnionType:  # only `float | None`; JSON has null, TOML leaves it out
+        if value is None:
+            return None
+        kind = typing.get_args(kind)[0]
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise ConfigError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(repr, choices))}")
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        wanted = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise ConfigError(f"{where}: {name} is {value!r}, expected {wanted}")
+    return value
