@@ -9,7 +9,9 @@ from playwright.sync_api import Page
 from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload
 
+from analysis.report import write_report
 from study_app.db import reading
+from study_app.export import export_study
 from study_app.tables import Condition, Image, Pair, Response, Session, Trial
 
 READY = "#left:not([disabled])"
@@ -74,6 +76,29 @@ def test_mouse_goes_from_consent_to_code(page, survey, sqlite_workshop):
     assert all(response.rt_ms >= response.exposure_measured_ms - 1 for response in responses)
     page.go_back()
     assert page.inner_text("#code") == code
+
+
+def test_report_counts_what_the_browser_answered(page, survey, sqlite_workshop, tmp_path):
+    page.goto(survey)
+    page.click("text=I agree")
+    page.click("#begin")
+    take_survey(page, lambda: page.keyboard.press("ArrowLeft"), page.click)
+    export_study(sqlite_workshop.engine, sqlite_workshop.config.store, "spots", tmp_path / "export")
+    report = write_report(tmp_path / "export", tmp_path / "report")
+    with reading(sqlite_workshop.engine) as db:
+        answered = db.execute(
+            select(Condition.name, Trial.real_side, Response.chosen_side)
+            .join(Pair, Pair.condition_id == Condition.id)
+            .join(Trial, Trial.pair_id == Pair.id)
+            .join(Response, Response.trial_id == Trial.id)
+            .where(Trial.kind == "main")
+        ).all()
+    assert report["origin"] == "human"
+    for condition in ("cgan", "wgan"):
+        sides = [(real, chosen) for name, real, chosen in answered if name == condition]
+        found = report["conditions"][condition]
+        assert found["n_trials"] == len(sides) == 4
+        assert found["fool_rate"] == sum(real != chosen for real, chosen in sides) / 4
 
 
 def test_keyboard_alone_goes_from_consent_to_code(page, survey, sqlite_workshop):

@@ -92,7 +92,7 @@ def test_training_leaves_a_generator_and_pairs_are_made_and_verify(folder, run, 
     assert "3 pairs of condition cgan" in made.output
     checked = call("pairs", "check", tmp_path / "set", "--json")
     assert checked.exit_code == 0
-    assert json.loads(checked.output)["problem"] is None
+    assert json.loads(checked.output)["pairs"] == 3
 
 
 def test_condition_source_and_luminance_are_as_asked(folder, run, tmp_path):
@@ -106,13 +106,11 @@ def test_condition_source_and_luminance_are_as_asked(folder, run, tmp_path):
     assert manifest["generator"]["config"]["keep_luminance"] is True
 
 
-def test_changed_picture_is_found_wanting_and_no_pair_set_is_wrong_use(folder, run, tmp_path, capsys):
+def test_pair_set_that_does_not_verify_is_told(folder, run, tmp_path, capsys):
     call("pairs", "make", "--checkpoint", run, "--photos", folder, "--out", tmp_path / "set")
     picture = min((tmp_path / "set/images").iterdir())
     picture.write_bytes(picture.read_bytes() + b"x")
-    checked = call("pairs", "check", tmp_path / "set")
-    assert checked.exit_code == 1
-    assert "the manifest says" in checked.output
+    assert "the manifest says" in refused(capsys, "pairs", "check", tmp_path / "set")
     assert "is not a pair set" in refused(capsys, "pairs", "check", tmp_path)
 
 

@@ -158,6 +158,8 @@ async function runTrial(trial) {
 
 async function decoded(trial) {
   const images = await Promise.all(SIDES.map((side) => preload(trial[side])));
+  // As many CSS pixels as the picture has, and not fewer than the 256 of the published protocols.
+  document.documentElement.style.setProperty("--picture", `${Math.max(256, images[0].naturalWidth)}px`);
   return Object.fromEntries(SIDES.map((side, i) => [side, images[i]]));
 }
 
