@@ -14,7 +14,7 @@ demo: .venv/installed-demo
 
 test: .venv/installed-dev
 	$(BIN)/python tests/chromium.py
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

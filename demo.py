@@ -9,6 +9,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -60,7 +61,13 @@ wgan = "pairs/wgan"
 
 
 @click.command()
-@click.option("--out", default="realism-demo", show_default=True, type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--out",
+    default="realism-demo",
+    show_default=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for everything; what is finished there is used again.",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the survey.  [default: 8000, or a free one]")
 @click.option("--serve/--no-serve", default=True, show_default=True, help="Leave the survey running at the end.")
 def demo(out: Path, port: int | None, serve: bool) -> None:
@@ -218,7 +225,7 @@ def _survey(port: int, database: list[str], *more: str) -> Iterator[subprocess.P
         _await(f"http://127.0.0.1:{port}/health", server)
         yield server
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # at once: nobody is at work any more
         server.wait()
 
 

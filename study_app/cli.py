@@ -143,7 +143,7 @@ def close(name: str, database: str | None, instance: Path | None) -> None:
 @click.command()
 @with_database
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--threads", default=4, show_default=True, type=click.IntRange(1), help="Threads in each.")
 @click.option("--report", type=FOLDER, help="Also show this report, to anyone, under /report/.")
@@ -189,7 +189,7 @@ def _parse_fool_rates(given: tuple[str, ...], conditions: list[str]) -> dict[str
 @click.argument("name", metavar="STUDY")
 @with_database
 @click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="Where the survey is served.")
-@click.option("-n", "--participants", default=20, show_default=True, type=click.IntRange(1))
+@click.option("-n", "--participants", default=20, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option("--fool-rate", "fool_rates", multiple=True, metavar="[CONDITION=]RATE", help="True rate.  [default: 0.4]")
 @click.option("--pair-rates", type=click.Path(path_type=Path, dir_okay=False), help="CSV: condition, pair, fool_rate.")
 @click.option("--pair-sd", default=0.6, show_default=True, type=click.FloatRange(0, 5), help="Spread of pairs, logits.")
@@ -198,7 +198,7 @@ def _parse_fool_rates(given: tuple[str, ...], conditions: list[str]) -> dict[str
 )
 @click.option("--side-bias", default=0.0, show_default=True, type=float, help="Towards left, logits.")
 @click.option("--lapse", default=0.02, show_default=True, type=click.FloatRange(0, 1), help="Share of blind guesses.")
-@click.option("--seed", default=1, show_default=True, type=int)
+@click.option("--seed", default=1, show_default=True, type=int, help="Of true rates, people and choices.")
 @click.option(
     "--truth", type=click.Path(path_type=Path, dir_okay=False), help="Write the true rate of every pair here."
 )

@@ -46,6 +46,7 @@ def serve(config: Config, host: str, port: int, workers: int, threads: int, repo
         "worker_class": "gthread",
         "loglevel": "warning",
         "keepalive": 30,
+        "graceful_timeout": 5,  # seconds for requests under way when told to stop; idle connections wait in vain
         "control_socket_disable": True,
     }
     SurveyServer(config, secret, report.resolve() if report else None, options).run()

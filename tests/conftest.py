@@ -1,6 +1,7 @@
 """Fixtures: databases of both kinds, studies of small pictures, a served survey, and a real browser."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def serve() -> Iterator[Callable[[Workshop], str]]:
 
     yield start
     for process in running:
-        process.terminate()
+        process.send_signal(signal.SIGINT)  # at once; SIGTERM lets connections drain
         process.wait(timeout=30)
 
 

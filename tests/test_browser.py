@@ -19,8 +19,8 @@ READY = "#left:not([disabled])"
 
 @pytest.fixture
 def survey(sqlite_workshop, serve):
-    """The address of a served study with timed exposure."""
-    sqlite_workshop.create_study(exposure={"duration_ms": 100})
+    """The address of a served study of 2 practice and 4 main trials with timed exposure."""
+    sqlite_workshop.create_study(exposure={"duration_ms": 100}, trials={"practice": 2, "main": 4})
     return serve(sqlite_workshop) + "/study/spots/"
 
 
@@ -68,7 +68,7 @@ def test_mouse_goes_from_consent_to_code(page, survey, sqlite_workshop):
     page.click("#begin")
     code = take_survey(page, lambda: page.click("#right"), page.click)
     assert re.fullmatch("[A-Z2-9]{10}", code)
-    assert stored(sqlite_workshop) == dict.fromkeys(range(10), 1)
+    assert stored(sqlite_workshop) == dict.fromkeys(range(6), 1)
     with reading(sqlite_workshop.engine) as db:
         responses = db.scalars(select(Response)).all()
     assert {response.chosen_side for response in responses} == {"left"}  # asked for the fake, clicked right
@@ -97,8 +97,8 @@ def test_report_counts_what_the_browser_answered(page, survey, sqlite_workshop, 
     for condition in ("cgan", "wgan"):
         sides = [(real, chosen) for name, real, chosen in answered if name == condition]
         found = report["conditions"][condition]
-        assert found["n_trials"] == len(sides) == 4
-        assert found["fool_rate"] == sum(real != chosen for real, chosen in sides) / 4
+        assert found["n_trials"] == len(sides) == 2
+        assert found["fool_rate"] == sum(real != chosen for real, chosen in sides) / 2
 
 
 def test_keyboard_alone_goes_from_consent_to_code(page, survey, sqlite_workshop):
@@ -112,7 +112,7 @@ def test_keyboard_alone_goes_from_consent_to_code(page, survey, sqlite_workshop)
     page.keyboard.press("Enter")  # the button has the focus
     code = take_survey(page, lambda: page.keyboard.press("ArrowLeft"), lambda _: page.keyboard.press("Enter"))
     assert re.fullmatch("[A-Z2-9]{10}", code)
-    assert stored(sqlite_workshop) == dict.fromkeys(range(10), 1)
+    assert stored(sqlite_workshop) == dict.fromkeys(range(6), 1)
     with reading(sqlite_workshop.engine) as db:
         assert set(db.scalars(select(Response.chosen_side))) == {"right"}
 
@@ -124,7 +124,7 @@ def test_touch_on_a_phone_goes_from_consent_to_code(browser, survey, sqlite_work
     page.tap("text=I agree")
     page.tap("#begin")
     take_survey(page, lambda: page.tap("#left"), page.tap)
-    assert stored(sqlite_workshop) == dict.fromkeys(range(10), 1)
+    assert stored(sqlite_workshop) == dict.fromkeys(range(6), 1)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     context.close()
 
@@ -137,12 +137,12 @@ def test_reload_continues_at_the_same_trial(page, survey, sqlite_workshop):
     page.keyboard.press("ArrowLeft")
     page.click("#continue")
     page.wait_for_selector(READY)
-    assert page.inner_text("#progress-text") == "2 of 10"
+    assert page.inner_text("#progress-text") == "2 of 6"
     page.reload()
     page.wait_for_selector(READY)
-    assert page.inner_text("#progress-text") == "2 of 10"
+    assert page.inner_text("#progress-text") == "2 of 6"
     take_survey(page, lambda: page.keyboard.press("ArrowLeft"), page.click)
-    assert stored(sqlite_workshop) == dict.fromkeys(range(10), 1)
+    assert stored(sqlite_workshop) == dict.fromkeys(range(6), 1)
 
 
 def test_answer_given_offline_is_stored_when_the_network_is_back(page, survey, sqlite_workshop):
@@ -237,7 +237,7 @@ def test_traffic_tells_nothing_before_the_answer_is_in(page, survey, sqlite_work
         for trial in [state["trial"], *state["upcoming"]]:
             if trial is not None:
                 described.setdefault(trial["trial_index"], []).append(trial)
-    assert sorted(described) == list(range(10))
+    assert sorted(described) == list(range(6))
     for index, descriptions in described.items():
         for trial in descriptions:
             assert set(trial) == {"trial_index", "practice", "exposure_ms", "left", "right"}
@@ -251,7 +251,7 @@ def test_traffic_tells_nothing_before_the_answer_is_in(page, survey, sqlite_work
             plain = {k: v for k, v in exchange["headers"].items() if k != "date"}
             sent = {k: v for k, v in exchange["request"].items() if k not in ("date", "cookie")}
             shown.setdefault(int(match[1]), {})[match[2]] = (exchange["url"].rsplit("/", 1)[0], sent, plain)
-    assert sorted(shown) == list(range(10))
+    assert sorted(shown) == list(range(6))
     for index, sides in shown.items():
         assert sides["left"] == sides["right"], f"trial {index}"
 

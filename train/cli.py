@@ -97,7 +97,7 @@ def check(ctx: click.Context, folder: Path, held_out: float, image_size: int, as
 @click.option("--photos", "folder", type=FOLDER, required=True, help="Folder of photographs; folders in it count.")
 @click.option("--out", "run", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly as if it had not stopped.")
-@click.option("--device", type=DEVICES, default="auto", show_default=True)
+@click.option("--device", type=DEVICES, default="auto", show_default=True, help="auto: CUDA where there is a GPU.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
 @click.option("--dry-run", is_flag=True, help="Check settings, photos and device, say what would be done, and stop.")
 @click.pass_context
@@ -187,7 +187,7 @@ def pairs() -> None:
 )
 @click.option("--source", "source_name", help="Name of the photographs' source.  [default: the folder's name]")
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the photographs.")
-@click.option("--device", type=DEVICES, default="auto", show_default=True)
+@click.option("--device", type=DEVICES, default="auto", show_default=True, help="auto: CUDA where there is a GPU.")
 @click.option("--replace", is_flag=True, help="Replace a pair set that is there already.")
 def make(
     checkpoint: Path,
