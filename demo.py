@@ -7,6 +7,7 @@ when its result is there already.
 import csv
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -220,7 +221,8 @@ def _simulate(out: Path, database: list[str]) -> bool:
 def _survey(port: int, database: list[str], *more: str) -> Iterator[subprocess.Popen[bytes]]:
     """A running survey, stopped at the end."""
     command = [sys.executable, "-m", "realism", "serve", "--port", str(port), *database, *more]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # In a session of its own: a Ctrl-C in the terminal reaches this program alone, which then stops the server once.
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
         _await(f"http://127.0.0.1:{port}/health", server)
         yield server
@@ -246,12 +248,19 @@ def _serve(port: int, report: Path, database: list[str]) -> None:
     with _survey(port, database, "--report", str(report)) as server:
         click.echo(f"Survey:  {address}/study/{STUDY}/   (take it yourself)")
         click.echo(f"Report:  {address}/report/\n\nPress Ctrl-C to stop.")
-        webbrowser.open(f"{address}/report/")
-        webbrowser.open(f"{address}/study/{STUDY}/")
+        if _has_screen():
+            webbrowser.open(f"{address}/report/")
+            webbrowser.open(f"{address}/study/{STUDY}/")
         try:
             server.wait()
         except KeyboardInterrupt:
             click.echo("\nStopped. 'realism demo' shows it again at once.")
+
+
+def _has_screen() -> bool:
+    """Whether a browser would have a window; without one Python would start a text browser in this terminal."""
+    screens = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform in ("darwin", "win32") or any(os.environ.get(name) for name in screens)
 
 
 def _free_port(wanted: int = 0) -> int:

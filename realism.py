@@ -1,4 +1,4 @@
-"""The ``realism`` command: each folder's ``cli.py`` is loaded only when one of its commands is called."""
+"""The ``realism`` command: a folder's commands are loaded only when one of them is called."""
 
 import importlib
 import sys
@@ -15,9 +15,9 @@ COMMANDS = {
     "pairs": ("train.cli:pairs", "Make and check pair sets."),
     "study": ("study_app.cli:study", "Create, list, show and close studies."),
     "serve": ("study_app.cli:serve", "Serve the survey."),
-    "simulate": ("study_app.cli:simulate", "Send simulated participants through the running survey."),
-    "export": ("study_app.cli:export", "Write a study's response table, codebook, design and pair sets."),
-    "report": ("study_app.cli:report", "Report a study, an export folder, or a response table."),
+    "simulate": ("study_app.answers_cli:simulate", "Send simulated participants through the running survey."),
+    "export": ("study_app.answers_cli:export", "Write a study's response table, codebook, design and pair sets."),
+    "report": ("study_app.answers_cli:report", "Report a study, an export folder, or a response table."),
     "db": ("study_app.cli:db", "Prepare the database."),
     "doctor": ("study_app.cli:doctor", "Say what is installed, what is missing, and what to do."),
 }
