@@ -21,6 +21,7 @@ from study_app.sessions import (
     OutOfTurnError,
     StudyClosedError,
     find_session,
+    new_session_id,
     next_trials,
     record_response,
     start_session,
@@ -36,6 +37,8 @@ SIDES = ("left", "right")
 # Pictures of the next trial are fetched while this one is answered; later ones are not to be had yet.
 TRIALS_AHEAD = 2
 HOUR_MS = 3_600_000
+DAY_S = 24 * 3600
+TICKET = "ticket"  # the form field of the consent form that says which session it begins
 
 
 class AnswerBody(BaseModel):
@@ -54,6 +57,11 @@ class AnswerBody(BaseModel):
 def simulation_tokens(secret: str) -> URLSafeTimedSerializer:
     """Signs the word that lets a consent count as simulated; only who holds the server's key can make one."""
     return URLSafeTimedSerializer(secret, salt="simulated participant")
+
+
+def _tickets() -> URLSafeTimedSerializer:
+    """Signs the id of the session that a consent form will begin: the same form sent twice begins one."""
+    return URLSafeTimedSerializer(current_app.config["SECRET_KEY"], salt="consent form")
 
 
 def _engine() -> Engine:
@@ -97,7 +105,9 @@ def welcome(name: str) -> BaseResponse | str:
                 title="This study is closed",
                 text="It takes no more participants. Thank you for your interest.",
             )
-        return render_template("welcome.html", design=design_of(study))
+        return render_template(
+            "welcome.html", design=design_of(study), ticket=_tickets().dumps(new_session_id()), field=TICKET
+        )
 
 
 @bp.post("/start")
@@ -107,10 +117,11 @@ def start(name: str) -> BaseResponse | str:
         session = _own_session(db, name)
     if session is None:
         try:
+            public_id = _tickets().loads(request.form.get(TICKET, ""), max_age=DAY_S)
             with writing(_engine()) as db:
-                session = start_session(db, study.id, _origin())
-        except StudyClosedError:
-            return redirect(url_for(".welcome", name=name))
+                session = start_session(db, study.id, _origin(), public_id)
+        except (BadSignature, StudyClosedError):  # a form that is too old, or of a study since closed: begin anew
+            return redirect(url_for(".welcome", name=name), code=303)
         cookie.permanent = True
         cookie["sessions"] = {**cookie.get("sessions", {}), name: session.public_id}
     return redirect(url_for(".survey", name=name), code=303)
@@ -121,7 +132,7 @@ def _origin() -> str:
     if token is None:
         return "human"
     try:
-        simulation_tokens(current_app.config["SECRET_KEY"]).loads(token, max_age=24 * 3600)
+        simulation_tokens(current_app.config["SECRET_KEY"]).loads(token, max_age=DAY_S)
     except BadSignature:
         abort(403)
     return "simulated"

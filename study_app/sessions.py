@@ -39,14 +39,24 @@ class Answer:
     late_frames: int | None = None
 
 
-def start_session(db: DatabaseSession, study_id: int, origin: str) -> Session:
-    """A participant who consented, a session, and all its trials. Call it in a transaction of its own.
+def new_session_id() -> str:
+    """An id that cannot be guessed: it is part of the addresses of the session's pictures."""
+    return secrets.token_hex(16)
+
+
+def start_session(db: DatabaseSession, study_id: int, origin: str, public_id: str) -> Session:
+    """A participant who consented, a session, and all its trials; the session of that id, if it was begun before.
+
+    Call it in a transaction of its own.
 
     Raises:
         StudyClosedError: if the study was closed.
     """
     # The lock makes simultaneous starts see each other's trials, so that the pairs stay evenly used.
     study = db.execute(select(Study).where(Study.id == study_id).with_for_update()).scalar_one()
+    begun = find_session(db, public_id)
+    if begun is not None:
+        return begun
     if study.closed_at is not None:
         raise StudyClosedError(f"study {study.name!r} takes no more participants")
     design = design_of(study)
@@ -58,11 +68,10 @@ def start_session(db: DatabaseSession, study_id: int, origin: str) -> Session:
         consent_sha256=sha256_hex(design.consent.encode()),
         consented_at=now,
     )
-    # The public id is also the session's part of picture addresses, so it must not be guessable.
     session = Session(
         study=study,
         participant=participant,
-        public_id=secrets.token_hex(16),
+        public_id=public_id,
         seed=secrets.randbits(63),
         started_at=now,
     )

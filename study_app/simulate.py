@@ -1,5 +1,6 @@
 """Simulated participants, who take the survey through its real HTTP interface: a running server in, stored answers out."""
 
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
@@ -11,7 +12,7 @@ from sqlalchemy import Engine, select
 
 from study_app.db import reading
 from study_app.observers import Observers, SimulationError, Truth, choose_side, other_side
-from study_app.participate import simulation_tokens
+from study_app.participate import TICKET, simulation_tokens
 from study_app.studies import design_of, find_study
 from study_app.tables import Condition, Pair, Session, Trial
 
@@ -82,8 +83,8 @@ def _take_part(
     base = urljoin(url.rstrip("/") + "/", f"study/{name}/")
     spread = observers.participant_sd * rng.standard_normal()
     with requests.Session() as browser:
-        _fetch(browser, "GET", base)
-        _fetch(browser, "POST", urljoin(base, "start"), data={"simulated": token})
+        form = _consent_form(_fetch(browser, "GET", base).text, base)
+        _fetch(browser, "POST", urljoin(base, "start"), data=form | {"simulated": token})
         state = _fetch(browser, "GET", urljoin(base, "next")).json()
         trials = _true_trials(engine, state["trial"]["left"].split("/")[-3])
         if not trials:
@@ -100,6 +101,14 @@ def _take_part(
             state = _fetch(browser, "POST", urljoin(base, "answer"), json=answer).json()["next"]
         if 'id="code"' not in _fetch(browser, "GET", urljoin(base, "done")).text:
             raise SimulationError(f"{base} gave no completion code after the last answer; look at the server's log")
+
+
+def _consent_form(page: str, address: str) -> dict[str, str]:
+    """The hidden field of the consent form, as a browser would send it."""
+    found = re.search(rf'name="{TICKET}" value="([^"]+)"', page)
+    if found is None:
+        raise SimulationError(f"{address} has no consent form; is the study closed?")
+    return {TICKET: found[1]}
 
 
 def _true_trials(engine: Engine, session: str) -> dict[int, tuple[str, str, str]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import SECRET
+from test_participate import start
 
 from protocol.design import parse_design
 from protocol.pairset import read_pairset
@@ -48,7 +49,7 @@ def test_simulated_study_exports_one_row_per_trial(workshop, serve, question, tm
 def test_export_folder_holds_what_a_report_needs(sqlite_workshop, tmp_path):
     sqlite_workshop.create_study()
     client = sqlite_workshop.client()
-    client.post("/study/spots/start")
+    start(client)
     client.post("/study/spots/answer", json={"trial_index": 0, "response": "left", "rt": 900, "elapsed_ms": 900.0})
     export_study(sqlite_workshop.engine, sqlite_workshop.config.store, "spots", tmp_path / "out")
 

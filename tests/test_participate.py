@@ -18,6 +18,12 @@ def client(sqlite_workshop):
     return sqlite_workshop.client()
 
 
+def start(client, **fields):
+    """Send the consent form of the welcome page, as a browser does."""
+    ticket = re.search(r'name="ticket" value="([^"]+)"', client.get("/study/spots/").text)
+    return client.post("/study/spots/start", data={"ticket": ticket[1] if ticket else "", **fields})
+
+
 def answer(client, index, side="left", **more):
     body = {"trial_index": index, "response": side, "rt": 700, "elapsed_ms": 701.5, **more}
     return client.post("/study/spots/answer", json=body)
@@ -25,7 +31,7 @@ def answer(client, index, side="left", **more):
 
 def test_whole_road_ends_with_a_code(client, sqlite_workshop):
     assert b"I agree" in client.get("/study/spots/").data
-    assert client.post("/study/spots/start").headers["Location"] == "/study/spots/survey"
+    assert start(client).headers["Location"] == "/study/spots/survey"
     assert b"Choose the fake" in client.get("/study/spots/survey").data
     state = client.get("/study/spots/next").json
     while not state["done"]:
@@ -41,25 +47,25 @@ def test_whole_road_ends_with_a_code(client, sqlite_workshop):
 
 
 def test_reload_continues_where_the_participant_was(client):
-    client.post("/study/spots/start")
+    start(client)
     answer(client, 0)
     answer(client, 1)
     assert client.get("/study/spots/").headers["Location"] == "/study/spots/survey"
-    assert client.post("/study/spots/start").headers["Location"] == "/study/spots/survey"
+    assert start(client).headers["Location"] == "/study/spots/survey"
     state = client.get("/study/spots/next").json
     assert state["trial"]["trial_index"] == 2
     assert state["progress"] == {"answered": 2, "total": 10}
 
 
 def test_repeated_answer_returns_the_first(client):
-    client.post("/study/spots/start")
+    start(client)
     first = answer(client, 0, "left").json
     again = answer(client, 0, "right").json
     assert first == again
 
 
 def test_feedback_is_given_in_practice_only(client):
-    client.post("/study/spots/start")
+    start(client)
     feedback = [answer(client, index).json["feedback"] for index in range(10)]
     assert all(set(told) == {"correct", "real"} for told in feedback[:2])
     assert all(told["correct"] == (told["real"] == "right") for told in feedback[:2])  # left was clicked as the fake
@@ -85,7 +91,7 @@ def test_refusal_stores_nothing(client, sqlite_workshop):
     ],
 )
 def test_malformed_answer_is_refused_and_nothing_stored(client, sqlite_workshop, body, problem):
-    client.post("/study/spots/start")
+    start(client)
     reply = client.post("/study/spots/answer", json=body)
     assert reply.status_code == 400
     assert reply.json["error"].startswith(problem)
@@ -94,7 +100,7 @@ def test_malformed_answer_is_refused_and_nothing_stored(client, sqlite_workshop,
 
 
 def test_answer_out_of_turn_is_refused(client):
-    client.post("/study/spots/start")
+    start(client)
     assert answer(client, 5).status_code == 409
 
 
@@ -108,14 +114,14 @@ def test_unknown_studies_and_pages_are_told_kindly(client):
 def test_closed_study_says_so_before_consent(client, sqlite_workshop):
     close_study(sqlite_workshop.engine, "spots")
     assert "This study is closed" in client.get("/study/spots/").text
-    assert client.post("/study/spots/start").headers["Location"] == "/study/spots/"
+    assert start(client).headers["Location"] == "/study/spots/"
 
 
 def test_other_browsers_get_neither_trials_nor_pictures(client, sqlite_workshop):
-    client.post("/study/spots/start")
+    start(client)
     address = client.get("/study/spots/next").json["trial"]["left"]
     stranger, second = sqlite_workshop.client(), sqlite_workshop.client()
-    second.post("/study/spots/start")
+    start(second)
     for other in (stranger, second):
         assert other.get(address).status_code == 403
     assert stranger.get("/study/spots/next").status_code == 403
@@ -123,25 +129,25 @@ def test_other_browsers_get_neither_trials_nor_pictures(client, sqlite_workshop)
 
 
 def test_pictures_of_far_trials_are_not_to_be_had_yet(client):
-    client.post("/study/spots/start")
+    start(client)
     trial = client.get("/study/spots/next").json["trial"]
     assert client.get(trial["left"].replace("/0/", "/1/")).status_code == 200
     assert client.get(trial["left"].replace("/0/", "/2/")).status_code == 404
 
 
 def test_only_the_holder_of_the_key_can_simulate(client, sqlite_workshop):
-    assert client.post("/study/spots/start", data={"simulated": "please"}).status_code == 403
+    assert start(client, simulated="please").status_code == 403
     forged = simulation_tokens("x" * 32).dumps("spots")
-    assert client.post("/study/spots/start", data={"simulated": forged}).status_code == 403
+    assert start(client, simulated=forged).status_code == 403
     genuine = simulation_tokens(SECRET).dumps("spots")
-    assert client.post("/study/spots/start", data={"simulated": genuine}).status_code == 303
+    assert start(client, simulated=genuine).status_code == 303
     with reading(sqlite_workshop.engine) as db:
         assert db.scalars(select(Participant.origin)).all() == ["simulated"]
 
 
 def test_real_and_fake_cannot_be_told_by_headers_or_length(client, sqlite_workshop):
     """Served bytes differ inside the picture and nowhere else: same headers, same length."""
-    client.post("/study/spots/start")
+    start(client)
     state = client.get("/study/spots/next").json
     lengths = set()
     while not state["done"]:
@@ -158,7 +164,7 @@ def test_real_and_fake_cannot_be_told_by_headers_or_length(client, sqlite_worksh
 
 
 def test_left_is_as_often_real_as_fake(client, sqlite_workshop):
-    client.post("/study/spots/start")
+    start(client)
     with reading(sqlite_workshop.engine) as db:
         sides = db.scalars(select(Trial.real_side).join(Session).where(Trial.kind == "main")).all()
     assert sorted(sides) == ["left"] * 4 + ["right"] * 4

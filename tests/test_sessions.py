@@ -11,6 +11,7 @@ from study_app.sessions import (
     OutOfTurnError,
     StudyClosedError,
     find_session,
+    new_session_id,
     next_trials,
     record_response,
     side_taken_for_real,
@@ -29,7 +30,7 @@ def study_id(workshop):
 
 def begin(workshop, study_id, origin="human"):
     with writing(workshop.engine) as db:
-        return start_session(db, study_id, origin).public_id
+        return start_session(db, study_id, origin, new_session_id()).public_id
 
 
 def respond(workshop, public_id, index, side="left", question="real", rt_ms=500):
@@ -46,6 +47,18 @@ def count(workshop, table):
 def test_consent_stores_participant_session_and_all_trials_at_once(workshop, study_id):
     begin(workshop, study_id)
     assert [count(workshop, table) for table in (Participant, Session, Trial, Response)] == [1, 1, 10, 0]
+
+
+def test_consent_form_sent_many_times_begins_one_session(workshop, study_id):
+    public_id = new_session_id()
+
+    def begin_again(_):
+        with writing(workshop.engine) as db:
+            return start_session(db, study_id, "human", public_id).id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(begin_again, range(8)))) == 1
+    assert [count(workshop, table) for table in (Participant, Session, Trial)] == [1, 1, 10]
 
 
 def test_second_click_keeps_first_response(workshop, study_id):
