@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -17,9 +14,10 @@ from analysis.findings import CONDITION_COLUMNS, FORMAT, Findings, analyse, as_j
 from analysis.fool_rate import PairRate
 from analysis.gallery import gallery
 from analysis.page import render_page
-from analysis.source import ReportError, read_source
+from analysis.source import read_source
+from protocol.whole_folder import whole_folder
 
-_ENTRIES = {"report.json", "report.html", "tables", "figures"}
+_ENTRIES = frozenset({"report.json", "report.html", "tables", "figures"})
 _NARROW_IN = 3.7  # inches; a phone's width at the size of the page's text
 
 
@@ -30,26 +28,19 @@ def write_report(source: Path, out: Path, origin: str | None = None) -> dict[str
     simulated) chooses whose answers; without it people's, if there is any.
 
     Raises:
-        ReportError: if ``out`` is something else than a report, or the source cannot be reported.
+        FolderError: if ``out`` is something else than a report.
+        ReportError: if the source cannot be reported.
         InputError: if a file of the source is not what its name promises.
     """
-    out = out.resolve()
-    _refuse_to_replace(out)
     read = read_source(source)
     findings = analyse(read, origin)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
+    with whole_folder(out, "report", _ENTRIES, _is_report, replace=True) as folder:
         report = as_json(findings)
-        (aside / "report.json").write_text(_json(report), encoding="utf-8")
-        _write_tables(aside / "tables", findings)
-        figures = _write_figures(aside / "figures", findings)
+        (folder / "report.json").write_text(_json(report), encoding="utf-8")
+        _write_tables(folder / "tables", findings)
+        figures = _write_figures(folder / "figures", findings)
         rows = gallery(findings.pairs, read.pairsets)
-        (aside / "report.html").write_text(render_page(findings, figures, rows), encoding="utf-8")
-        aside.chmod(0o755)
-        _move_into_place(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        (folder / "report.html").write_text(render_page(findings, figures, rows), encoding="utf-8")
     return report
 
 
@@ -57,33 +48,12 @@ def _json(report: dict[str, Any]) -> str:
     return json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _refuse_to_replace(out: Path) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise ReportError(f"{out} is a file; give a folder as --out")
-    found = {entry.name for entry in out.iterdir()}
-    if found and not (found <= _ENTRIES and _is_report(out / "report.json")):
-        raise ReportError(
-            f"{out} is not empty and not a report (it holds {min(found - _ENTRIES, default='no report.json')}); "
-            "give another folder as --out"
-        )
-
-
-def _is_report(path: Path) -> bool:
+def _is_report(folder: Path) -> bool:
     try:
-        report = json.loads(path.read_bytes())
+        report = json.loads((folder / "report.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(report, dict) and report.get("format") == FORMAT
-
-
-def _move_into_place(aside: Path, out: Path) -> None:
-    old = out.with_name(f".{out.name}-replaced-{os.getpid()}")
-    if out.exists():
-        out.rename(old)
-    aside.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write_figures(folder: Path, findings: Findings) -> dict[str, bytes]:

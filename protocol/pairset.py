@@ -1,4 +1,4 @@
-"""A pair set: a folder with ``manifest.json`` and ``images/``, written whole and verified on reading.
+"""A pair set: a folder with ``manifest.json``, its hash and ``images/``, written whole and verified on reading.
 
 {"format": "realism-pairset/1", "condition": "cgan-flowers", "image_size": [256, 256], "encoding": "png",
  "generator": {"name", "checkpoint_sha256", "config"}, "source": {"name", "licence", "split"}, "created": RFC 3339,
@@ -8,9 +8,6 @@
 import hashlib
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,9 +18,12 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from protocol import InputError
+from protocol.whole_folder import whole_folder
 
 FORMAT: Final = "realism-pairset/1"
 MANIFEST = "manifest.json"
+DIGEST = "manifest.sha256"
+ENTRIES = frozenset({MANIFEST, DIGEST, "images"})
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -110,41 +110,42 @@ def write_pairset(
     """Write a pair set aside and move it into place when it is complete.
 
     Raises:
-        PairSetError: if ``out`` exists and ``replace`` is false, if no picture is given, or if real and fake differ in size.
+        FolderError: if ``out`` exists and ``replace`` is false, or if it is no pair set.
+        PairSetError: if no picture is given, or if real and fake differ in size.
     """
-    if out.exists() and not replace:
-        raise PairSetError(f"{out} already exists; choose another --out, or replace it with --replace")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        (aside / "images").mkdir()
+    with whole_folder(out, "pair set", ENTRIES, _has_manifest, replace=replace) as folder:
+        (folder / "images").mkdir()
         size: tuple[int, int] | None = None
         pairs = []
         for picture in pictures:
-            pair = _write_pair(aside, picture, size or picture.real.size)
+            pairs.append(_write_pair(folder, picture, size or picture.real.size))
             size = picture.real.size
-            pairs.append(pair)
         if size is None:
             raise PairSetError(f"{out}: there is no picture to make a pair of; give a folder with held-out photos")
         created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        about: dict[str, Any] = {"condition": condition, "image_size": size, "generator": generator, "source": source}
         try:
-            pairset = PairSet(
-                condition=condition,
-                image_size=size,
-                generator=generator,
-                source=source,
-                created=created,
-                pairs=tuple(pairs),
-            )
+            pairset = PairSet(**about, created=created, pairs=tuple(pairs))
         except ValidationError as error:
             raise PairSetError(f"{out}: {_first_problem(error)}") from error
         _refuse_repeated_ids(out, pairset)
-        (aside / MANIFEST).write_text(pairset.to_json(), encoding="utf-8")
-        aside.chmod(0o755)
-        _move_into_place(aside, out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        write_manifest(folder, pairset.to_json())
     return pairset
+
+
+def write_manifest(folder: Path, text: str) -> None:
+    """``manifest.json`` and, as ``sha256sum -c`` reads it, its hash."""
+    data = text.encode()
+    (folder / MANIFEST).write_bytes(data)
+    (folder / DIGEST).write_text(f"{sha256_hex(data)}  {MANIFEST}\n")
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except PairSetError:
+        return False
+    return True
 
 
 def _write_pair(folder: Path, picture: Picture, size: tuple[int, int]) -> Pair:
@@ -165,16 +166,6 @@ def _write_pair(folder: Path, picture: Picture, size: tuple[int, int]) -> Pair:
     )
 
 
-def _move_into_place(aside: Path, out: Path) -> None:
-    if not out.exists():
-        aside.rename(out)
-        return
-    old = out.with_name(f".{out.name}-replaced-{os.getpid()}")
-    out.rename(old)
-    aside.rename(out)
-    shutil.rmtree(old)
-
-
 def parse_manifest(text: str | bytes, where: str) -> PairSet:
     """A manifest from its JSON text; ``where`` names it in errors.
 
@@ -183,7 +174,7 @@ def parse_manifest(text: str | bytes, where: str) -> PairSet:
     """
     try:
         raw = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PairSetError(
             f"{where} is not JSON ({error}); make the pair set again with 'realism pairs make'"
         ) from error
@@ -221,16 +212,22 @@ def read_manifest(folder: Path) -> PairSet:
     """The manifest of a pair set, without looking at its images.
 
     Raises:
-        PairSetError: if there is no manifest or it is not of this format.
+        PairSetError: if there is no manifest, it is not of this format, or not what ``manifest.sha256`` says.
     """
-    path = folder / MANIFEST
+    path, digest = folder / MANIFEST, folder / DIGEST
     try:
-        text = path.read_bytes()
+        data = path.read_bytes()
+        stated = digest.read_bytes().decode(errors="replace") if digest.exists() else None
     except OSError as error:
         raise PairSetError(
             f"{folder} is not a pair set: {MANIFEST} cannot be read ({error.strerror}); make one with 'realism pairs make'"
         ) from error
-    return parse_manifest(text, str(path))
+    # A pair set from elsewhere may come without the hash.
+    if stated is not None and stated.split()[:1] != [sha256_hex(data)]:
+        raise PairSetError(
+            f"{path} has sha256 {sha256_hex(data)[:12]}…, {DIGEST} says {stated[:12]}…; make the pair set again with 'realism pairs make'"
+        )
+    return parse_manifest(data, str(path))
 
 
 def read_pairset(folder: Path) -> PairSet:

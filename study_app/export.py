@@ -2,8 +2,6 @@
 
 import csv
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +9,15 @@ from typing import Any
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session as DatabaseSession
 
-from protocol.pairset import MANIFEST, parse_manifest
+from protocol.pairset import parse_manifest, write_manifest
 from protocol.responses import COLUMNS, format_time, write_responses
+from protocol.whole_folder import whole_folder
 from study_app.db import reading
 from study_app.store import get_image
-from study_app.studies import StudyError, find_study
-from study_app.tables import Condition, Image, Pair, Participant, Response, Session, Study, Trial
+from study_app.studies import find_study
+from study_app.tables import Condition, Pair, Participant, Response, Session, Study, Trial
+
+ENTRIES = frozenset({"responses.csv", "codebook.csv", "design.json", "pairsets"})
 
 
 def export_study(
@@ -25,31 +26,23 @@ def export_study(
     """Write the export folder aside and move it into place; the number of rows in its response table.
 
     Raises:
-        StudyError: if there is no such study, or ``out`` exists and is not to be replaced.
+        StudyError: if there is no such study.
+        FolderError: if ``out`` exists and is not to be replaced, or is no export.
         StoreError: if a picture is missing from the store.
     """
-    if out.exists() and not replace:
-        raise StudyError(f"{out} already exists; choose another --out, or replace it with --replace")
-    if out.exists() and any(out.iterdir()) and not (out / "responses.csv").exists():
-        raise StudyError(f"{out} is not an export folder and is left alone; choose another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        with reading(engine) as db:
-            study = find_study(db, name)
-            rows = write_responses(aside / "responses.csv", _rows(db, study))
-            _write_codebook(aside / "codebook.csv")
-            design = json.dumps(study.design, indent=1, ensure_ascii=False) + "\n"
-            (aside / "design.json").write_text(design, encoding="utf-8")
-            for condition in study.conditions:
-                _write_pairset(db, store, condition, aside / "pairsets" / condition.name, images)
-        aside.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        aside.rename(out)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with whole_folder(out, "export", ENTRIES, _is_export, replace=replace) as folder, reading(engine) as db:
+        study = find_study(db, name)
+        rows = write_responses(folder / "responses.csv", _rows(db, study))
+        _write_codebook(folder / "codebook.csv")
+        design = json.dumps(study.design, indent=1, ensure_ascii=False) + "\n"
+        (folder / "design.json").write_text(design, encoding="utf-8")
+        for condition in study.conditions:
+            _write_pairset(store, condition, folder / "pairsets" / condition.name, images)
     return rows
+
+
+def _is_export(folder: Path) -> bool:
+    return (folder / "responses.csv").is_file()
 
 
 def _rows(db: DatabaseSession, study: Study) -> Iterator[dict[str, Any]]:
@@ -93,14 +86,12 @@ def _write_codebook(path: Path) -> None:
         writer.writerows(COLUMNS.items())
 
 
-def _write_pairset(db: DatabaseSession, store: Path, condition: Condition, folder: Path, images: bool) -> None:
+def _write_pairset(store: Path, condition: Condition, folder: Path, images: bool) -> None:
     folder.mkdir(parents=True)
-    (folder / MANIFEST).write_text(condition.manifest, encoding="utf-8")
+    write_manifest(folder, condition.manifest)
     if not images:
         return
     (folder / "images").mkdir()
     for pair in parse_manifest(condition.manifest, f"condition {condition.name}").pairs:
         for file in (pair.real, pair.fake):
-            image = db.scalars(select(Image).where(Image.sha256 == file.sha256).limit(1)).one()
-            data = get_image(store, image.sha256, image.n_bytes, image.padded_bytes)
-            (folder / file.file).write_bytes(data)
+            (folder / file.file).write_bytes(get_image(store, file.sha256))

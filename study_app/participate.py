@@ -26,7 +26,7 @@ from study_app.sessions import (
     record_response,
     start_session,
 )
-from study_app.store import image_path
+from study_app.store import served_path
 from study_app.studies import design_of
 from study_app.tables import Pair, Session, Study, Trial
 from study_app.tables import Response as StoredResponse
@@ -244,12 +244,8 @@ def picture(name: str, public_id: str, index: int, side: str) -> BaseResponse:
             abort(404)
         image = trial.pair.real_image if side == trial.real_side else trial.pair.fake_image
     # No validators: an ETag or a date of change would follow the file, and the file is real or fake.
-    response = send_file(
-        image_path(current_app.config["STORE"], image.sha256, image.padded_bytes),
-        mimetype=image.media_type,
-        etag=False,
-        conditional=False,
-    )
+    path = served_path(current_app.config["STORE"], image.sha256)
+    response = send_file(path, mimetype="image/png", etag=False, conditional=False)
     response.headers.pop("Last-Modified", None)
     response.headers.pop("Content-Disposition", None)
     response.headers["Cache-Control"] = "private, max-age=86400, immutable"

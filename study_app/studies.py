@@ -1,7 +1,6 @@
 """Studies: a study.toml and its pair sets in, a frozen study out."""
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 
 from protocol import InputError
 from protocol.design import StudyDesign, canonical_sha256, read_design
-from protocol.pairset import PairSet, PairSetError, read_pairset, sha256_hex
+from protocol.pairset import MANIFEST, PairSet, PairSetError, read_pairset, sha256_hex
 from study_app.assignment import AvailablePair, draw_trials
 from study_app.db import reading, writing
 from study_app.store import put_image
@@ -57,10 +56,14 @@ def create_study(engine: Engine, store: Path, path: Path) -> StudyDesign:
             raise PairSetError(f"condition {name}: {error}") from error
     _check_sizes(pairsets)
     _check_feasible(design, pairsets)
-    stored = {name: list(_store_images(store, folders[name], pairset)) for name, pairset in pairsets.items()}
+    manifests = {name: (folder / MANIFEST).read_text(encoding="utf-8") for name, folder in folders.items()}
+    for name, pairset in pairsets.items():
+        for pair in pairset.pairs:
+            for file in (pair.real, pair.fake):
+                put_image(store, (folders[name] / file.file).read_bytes())
     try:
         with writing(engine) as db:
-            _insert(db, design, pairsets, stored)
+            _insert(db, design, manifests, pairsets)
     except IntegrityError as error:
         raise StudyError(_name_taken(path, design.name)) from error
     return design
@@ -92,24 +95,7 @@ def _check_feasible(design: StudyDesign, pairsets: dict[str, PairSet]) -> None:
         draw_trials(alone, [pair for pair in pairs if pair.condition == name], seed=0)
 
 
-def _store_images(store: Path, folder: Path, pairset: PairSet) -> Iterator[dict[str, Image]]:
-    for pair in pairset.pairs:
-        data = {"real": (folder / pair.real.file).read_bytes(), "fake": (folder / pair.fake.file).read_bytes()}
-        padded = max(len(content) for content in data.values())
-        yield {
-            role: Image(
-                sha256=put_image(store, content, padded),
-                n_bytes=len(content),
-                padded_bytes=padded,
-                media_type=f"image/{pairset.encoding}",
-            )
-            for role, content in data.items()
-        }
-
-
-def _insert(
-    db: DatabaseSession, design: StudyDesign, pairsets: dict[str, PairSet], stored: dict[str, list[dict[str, Image]]]
-) -> None:
+def _insert(db: DatabaseSession, design: StudyDesign, manifests: dict[str, str], pairsets: dict[str, PairSet]) -> None:
     study = Study(
         name=design.name,
         design=design.model_dump(mode="json"),
@@ -118,29 +104,31 @@ def _insert(
         created_at=datetime.now(UTC),
     )
     db.add(study)
-    images: dict[tuple[str, int], Image] = {}
+    images: dict[str, Image] = {}
 
-    def known(image: Image) -> Image:
-        key = (image.sha256, image.padded_bytes)
-        if key not in images:
-            row = db.scalar(select(Image).where(Image.sha256 == key[0], Image.padded_bytes == key[1]))
-            images[key] = row or image
-        return images[key]
+    def image(sha256: str) -> Image:
+        if sha256 not in images:
+            row = db.scalar(select(Image).where(Image.sha256 == sha256))
+            images[sha256] = row or Image(sha256=sha256)
+        return images[sha256]
 
     for position, (name, pairset) in enumerate(pairsets.items()):
-        manifest = pairset.to_json()
         condition = Condition(
-            study=study, position=position, name=name, manifest=manifest, manifest_sha256=sha256_hex(manifest.encode())
+            study=study,
+            position=position,
+            name=name,
+            manifest=manifests[name],
+            manifest_sha256=sha256_hex(manifests[name].encode()),
         )
         db.add(condition)
-        for pair, files in zip(pairset.pairs, stored[name], strict=True):
+        for pair in pairset.pairs:
             db.add(
                 Pair(
                     condition=condition,
                     pair=pair.id,
                     photo_sha256=pair.photo_sha256,
-                    real_image=known(files["real"]),
-                    fake_image=known(files["fake"]),
+                    real_image=image(pair.real.sha256),
+                    fake_image=image(pair.fake.sha256),
                 )
             )
 

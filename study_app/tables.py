@@ -88,16 +88,12 @@ class Condition(Table):
 
 
 class Image(Table):
-    """A picture in the store. ``padded_bytes`` is its length there and on the wire; ``n_bytes`` of them are the file."""
+    """A picture in the store, by the hash of its file in the pair set."""
 
     __tablename__ = "images"
-    __table_args__ = (UniqueConstraint("sha256", "padded_bytes"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    sha256: Mapped[str] = mapped_column(String(64))
-    n_bytes: Mapped[int]
-    padded_bytes: Mapped[int]
-    media_type: Mapped[str] = mapped_column(String(32))
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
 
 
 class Pair(Table):

@@ -20,7 +20,7 @@ def colourful(seed: int, size: int = 48) -> Image.Image:
     return Image.fromarray(np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8))
 
 
-def write_pictures(folder: Path, condition: str, n: int = 24, size: int = 48, strength: float = 0.35) -> PairSet:
+def write_pictures(folder: Path, condition: str, n: int = 24, size: int = 48, strength: float = 0.35, replace: bool = False) -> PairSet:
     """``n`` pairs whose fakes are the real pictures with part of their colour; the same photos in every condition."""
 
     def pictures():
@@ -35,4 +35,5 @@ def write_pictures(folder: Path, condition: str, n: int = 24, size: int = 48, st
         condition=condition,
         generator={"name": condition, "checkpoint_sha256": None, "config": {"strength": strength}},
         source={"name": "spots", "licence": "CC0", "split": "held-out"},
+        replace=replace,
     )

@@ -13,10 +13,10 @@ from test_participate import start
 from protocol.design import parse_design
 from protocol.pairset import read_pairset
 from protocol.responses import COLUMNS, read_responses
+from protocol.whole_folder import FolderError
 from study_app.export import export_study
 from study_app.observers import Observers, SimulationError, draw_truth, marginal_rate, read_truth, solve_intercept
 from study_app.simulate import simulate, study_pairs
-from study_app.studies import StudyError
 
 ALWAYS_RIGHT = Observers(pair_sd=0, participant_sd=0, lapse=0)
 
@@ -72,12 +72,12 @@ def test_export_does_not_overwrite_unless_asked(sqlite_workshop, tmp_path):
     arguments = (sqlite_workshop.engine, sqlite_workshop.config.store, "spots")
     export_study(*arguments, tmp_path / "out", images=False)
     assert not (tmp_path / "out" / "pairsets" / "cgan" / "images").exists()
-    with pytest.raises(StudyError, match="already exists; choose another --out"):
+    with pytest.raises(FolderError, match="already exists; choose another --out"):
         export_study(*arguments, tmp_path / "out")
     export_study(*arguments, tmp_path / "out", replace=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
-    with pytest.raises(StudyError, match="is not an export folder and is left alone"):
+    with pytest.raises(FolderError, match="no export .it holds thesis.tex. and is left alone"):
         export_study(*arguments, tmp_path / "mine", replace=True)
     assert (tmp_path / "mine" / "thesis.tex").exists()
 

@@ -6,7 +6,17 @@ import pytest
 from pictures import colourful, write_pictures
 from PIL import Image, PngImagePlugin
 
-from protocol.pairset import PairSetError, Picture, encode_png, read_pairset, sha256_hex, write_pairset
+from protocol.pairset import (
+    PairSetError,
+    Picture,
+    encode_png,
+    read_manifest,
+    read_pairset,
+    sha256_hex,
+    write_manifest,
+    write_pairset,
+)
+from protocol.whole_folder import FolderError
 
 
 @pytest.fixture
@@ -22,7 +32,7 @@ def manifest(folder):
 def rewrite(folder, change):
     content = manifest(folder)
     change(content)
-    (folder / "manifest.json").write_text(json.dumps(content))
+    write_manifest(folder, json.dumps(content))
 
 
 def test_what_is_written_is_read_back(folder):
@@ -53,12 +63,30 @@ def test_one_altered_byte_is_found(folder, role):
         read_pairset(folder)
 
 
-def test_one_altered_byte_of_the_manifest_is_found(folder):
-    text = (folder / "manifest.json").read_text()
-    digest = manifest(folder)["pairs"][0]["real"]["sha256"]
-    (folder / "manifest.json").write_text(text.replace(digest, ("0" if digest[0] != "0" else "1") + digest[1:]))
-    with pytest.raises(PairSetError, match="has sha256"):
-        read_pairset(folder)
+def test_any_one_altered_byte_of_the_manifest_is_found(folder):
+    data = (folder / "manifest.json").read_bytes()
+    for position in range(len(data)):
+        altered = bytearray(data)
+        altered[position] ^= 1
+        (folder / "manifest.json").write_bytes(bytes(altered))
+        with pytest.raises(PairSetError, match="has sha256 .* manifest.sha256 says"):
+            read_manifest(folder)
+
+
+def test_pair_set_without_the_hash_of_its_manifest_is_read(folder):
+    (folder / "manifest.sha256").unlink()
+    assert len(read_pairset(folder).pairs) == 4
+
+
+def test_replacing_spares_a_folder_that_is_no_pair_set(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("years of work")
+    with pytest.raises(FolderError, match="no pair set .it holds thesis.txt. and is left alone"):
+        write_pictures(tmp_path / "precious", "cgan", n=2, replace=True)
+    assert (tmp_path / "precious" / "thesis.txt").read_text() == "years of work"
+    write_pictures(tmp_path / "set", "cgan", n=2)
+    write_pictures(tmp_path / "set", "wgan", n=3, replace=True)
+    assert len(read_pairset(tmp_path / "set").pairs) == 3
 
 
 def test_missing_image_is_told(folder):
@@ -100,13 +128,14 @@ def test_file_that_is_no_png_is_told(folder):
     ("text", "message"),
     [
         ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
         ("[]", "format is 'list'"),
         ('{"format": "realism-pairset/9"}', "format is 'realism-pairset/9', expected 'realism-pairset/1'"),
         ('{"format": "realism-pairset/1"}', "condition: Field required"),
     ],
 )
 def test_manifest_that_is_none_is_told(folder, text, message):
-    (folder / "manifest.json").write_text(text)
+    write_manifest(folder, text)
     with pytest.raises(PairSetError, match=message):
         read_pairset(folder)
 
@@ -118,7 +147,7 @@ def test_folder_without_manifest_is_told(tmp_path):
 
 def test_existing_pair_set_is_not_overwritten_unless_asked(folder):
     before = manifest(folder)
-    with pytest.raises(PairSetError, match="already exists; choose another --out"):
+    with pytest.raises(FolderError, match="already exists; choose another --out"):
         write_pictures(folder, "other", n=2)
     assert manifest(folder) == before
 

@@ -1,8 +1,10 @@
 """Creating studies: all of it or nothing, and frozen for good."""
 
+import io
 import json
 import shutil
 
+import PIL.Image
 import pytest
 from pictures import write_pictures
 from sqlalchemy import func, select
@@ -11,7 +13,7 @@ from protocol.design import DesignError
 from protocol.pairset import PairSetError, read_pairset
 from study_app.assignment import AssignmentError
 from study_app.db import reading
-from study_app.store import StoreError, get_image, image_path
+from study_app.store import StoreError, get_image, served_path
 from study_app.studies import StudyError, design_of, find_study
 from study_app.tables import Condition, Image, Pair, Study
 
@@ -26,7 +28,7 @@ def test_study_is_frozen_with_its_manifests(workshop):
         assert json.loads(study.conditions[0].manifest)["condition"] == "cgan"
         assert db.scalar(select(func.count(Pair.id))) == 48
         for image in db.scalars(select(Image)):
-            get_image(workshop.config.store, image.sha256, image.n_bytes, image.padded_bytes)
+            get_image(workshop.config.store, image.sha256)
 
 
 def test_conditions_keep_the_order_of_the_design(sqlite_workshop):
@@ -36,15 +38,17 @@ def test_conditions_keep_the_order_of_the_design(sqlite_workshop):
         assert list(design_of(study).conditions) == [c.name for c in study.conditions] == ["wgan", "cgan"]
 
 
-def test_real_and_fake_are_stored_at_one_length(sqlite_workshop):
+def test_all_pictures_of_a_study_are_served_at_one_length(sqlite_workshop):
     sqlite_workshop.create_study()
     with reading(sqlite_workshop.engine) as db:
-        for pair in db.scalars(select(Pair)):
-            real, fake = pair.real_image, pair.fake_image
-            assert real.padded_bytes == fake.padded_bytes == max(real.n_bytes, fake.n_bytes)
-            for image in (real, fake):
-                path = image_path(sqlite_workshop.config.store, image.sha256, image.padded_bytes)
-                assert path.stat().st_size == image.padded_bytes
+        hashes = db.scalars(select(Image.sha256)).all()
+    served = [served_path(sqlite_workshop.config.store, sha256).read_bytes() for sha256 in hashes]
+    assert len({len(data) for data in served}) == 1
+    # Nothing follows the end of the picture, and it is the same picture.
+    assert all(data.endswith(b"IEND\xaeB`\x82") for data in served)
+    for sha256, data in zip(hashes, served, strict=True):
+        original = PIL.Image.open(io.BytesIO(get_image(sqlite_workshop.config.store, sha256)))
+        assert PIL.Image.open(io.BytesIO(data)).tobytes() == original.tobytes()
 
 
 def test_second_study_of_a_name_is_refused(sqlite_workshop):
@@ -92,10 +96,10 @@ def test_changed_picture_in_the_store_is_found(sqlite_workshop):
     sqlite_workshop.create_study()
     with reading(sqlite_workshop.engine) as db:
         image = db.scalars(select(Image)).first()
-    path = image_path(sqlite_workshop.config.store, image.sha256, image.padded_bytes)
+    path = served_path(sqlite_workshop.config.store, image.sha256).with_name(image.sha256)
     path.write_bytes(b"x" + path.read_bytes()[1:])
     with pytest.raises(StoreError, match="has changed; restore the store"):
-        get_image(sqlite_workshop.config.store, image.sha256, image.n_bytes, image.padded_bytes)
+        get_image(sqlite_workshop.config.store, image.sha256)
 
 
 def test_pair_sets_survive_a_study_unchanged(sqlite_workshop):

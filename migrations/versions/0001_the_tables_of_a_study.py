@@ -17,11 +17,8 @@ def upgrade() -> None:
         "images",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("n_bytes", sa.Integer(), nullable=False),
-        sa.Column("padded_bytes", sa.Integer(), nullable=False),
-        sa.Column("media_type", sa.String(length=32), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_images")),
-        sa.UniqueConstraint("sha256", "padded_bytes", name=op.f("uq_images_sha256_padded_bytes")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_images_sha256")),
     )
     op.create_table(
         "studies",
