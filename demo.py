@@ -78,6 +78,8 @@ def demo(out: Path, port: int | None, serve: bool) -> None:
     Example:  realism demo --no-serve
     """
     began = time.monotonic()
+    if serve and port and _free_port(port) != port:
+        raise InputError(f"port {port} of 127.0.0.1 is in use; stop what uses it, or choose another with --port")
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     database = ["--instance", str(out / "instance")]
@@ -99,7 +101,7 @@ def demo(out: Path, port: int | None, serve: bool) -> None:
     _heading(6, "Report")
     report = out / "report"
     if asked or not (report / "report.html").exists():
-        _run("report", STUDY, "--out", str(report), *database)
+        _run("report", STUDY, "--origin", "simulated", "--out", str(report), *database)
     else:
         _say("there already")
 
@@ -181,6 +183,8 @@ def _train_and_pair(condition: str, photos: Path, out: Path) -> None:
     if (pairs / "manifest.json").exists():
         _say("there already")
         return
+    if not (run / "checkpoint.safetensors").exists():
+        shutil.rmtree(run, ignore_errors=True)  # stopped before it had anything to go on from
     resume = ["--resume"] if run.exists() else []
     _run("train", str(HERE / "configs" / f"{condition}-demo.toml"), "--photos", str(photos), "--out", str(run), *resume)
     options = ["--checkpoint", str(run), "--photos", str(photos), "--condition", condition, "--keep-luminance"]
@@ -252,7 +256,8 @@ def _serve(port: int, report: Path, database: list[str]) -> None:
             webbrowser.open(f"{address}/report/")
             webbrowser.open(f"{address}/study/{STUDY}/")
         try:
-            server.wait()
+            if server.wait() != 0:
+                raise InputError("the survey stopped; the line above says why")
         except KeyboardInterrupt:
             click.echo("\nStopped. 'realism demo' shows it again at once.")
 

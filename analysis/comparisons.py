@@ -10,7 +10,10 @@ import pandas as pd
 from scipy import stats
 
 from analysis.fool_rate import counted_trials
-from analysis.intervals import ClusteredVariance, clustered_variance, two_way
+from analysis.intervals import clustered_variance, two_way
+
+# A variance this small against that of unrelated trials is rounding, not information.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -55,27 +58,31 @@ def _compare(
     n_units = min(len(set(trials[unit])) for trials in (trials_a, trials_b) for unit in ("participant", "pair"))
     if n_units < 2:
         return a, b, difference, -1.0, 1.0, None
-    if rate_a in (0.0, 1.0) or rate_b in (0.0, 1.0):
+    error = _standard_error(trials_a, trials_b)
+    if error == 0 or rate_a in (0.0, 1.0) or rate_b in (0.0, 1.0):
         low, high = _recovered_interval(trials_a, trials_b, level)
         return a, b, difference, low, high, _exact_p(rate_a, rate_b, n_units)
-    error = sqrt(_difference_variance(trials_a, trials_b).variance)
     half = float(stats.t.ppf((1 + level) / 2, n_units - 1)) * error
     p = float(2 * stats.t.sf(abs(difference) / error, n_units - 1))
     return a, b, difference, max(-1.0, difference - half), min(1.0, difference + half), p
 
 
-def _difference_variance(trials_a: pd.DataFrame, trials_b: pd.DataFrame) -> ClusteredVariance:
-    """Influence of a trial on the difference: its error over its condition's trials, negative in the second."""
-    influence = [
-        sign * (trials["fooled"] - trials["fooled"].mean()) / len(trials)
-        for sign, trials in ((1, trials_a), (-1, trials_b))
-    ]
+def _standard_error(trials_a: pd.DataFrame, trials_b: pd.DataFrame) -> float:
+    """Of the difference; 0 where the trials show no variance, as in crossed conditions that were answered alike."""
+    # Influence of a trial on the difference: its error over its condition's trials, negative in the second.
+    influence = np.concatenate(
+        [
+            sign * (trials["fooled"] - trials["fooled"].mean()) / len(trials)
+            for sign, trials in ((1, trials_a), (-1, trials_b))
+        ]
+    )
     both = pd.concat([trials_a[["participant", "pair"]], trials_b[["participant", "pair"]]], ignore_index=True)
-    return clustered_variance(np.concatenate(influence), both["participant"], both["pair"])
+    variance = clustered_variance(influence, both["participant"], both["pair"]).variance
+    return sqrt(variance) if variance > _ROUNDING * float(influence @ influence) else 0.0
 
 
 def _recovered_interval(trials_a: pd.DataFrame, trials_b: pd.DataFrame, level: float) -> tuple[float, float]:
-    """From the two headline intervals, where a rate of 0 or 1 shows no variance (Newcombe 1998b; Zou & Donner 2008)."""
+    """From the two headline intervals, where the trials show no variance (Newcombe 1998b; Zou & Donner 2008)."""
     rate_a, rate_b = float(trials_a["fooled"].mean()), float(trials_b["fooled"].mean())
     of_a, of_b = (two_way(t["fooled"], t["participant"], t["pair"], level) for t in (trials_a, trials_b))
     low = rate_a - rate_b - hypot(rate_a - of_a.low, of_b.high - rate_b)

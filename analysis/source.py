@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
+from analysis.fool_rate import counted_trials
 from protocol import InputError
 from protocol.design import StudyDesign
 from protocol.pairset import MANIFEST, PairSet, parse_manifest, sha256_hex
@@ -63,14 +64,17 @@ def read_source(path: Path) -> Source:
 
 
 def choose_origin(table: pd.DataFrame, origin: str | None) -> str:
-    """Whose answers a report is on: as asked; else people's if there is any, else simulated ones.
+    """Whose answers a report is on: as asked; else people's if any counts, else simulated ones.
+
+    Without an answered main trial it is simulated only if every row is.
 
     Raises:
         ReportError: if the origin is unknown, or the table holds answers but none of that origin.
     """
     found = table["origin"].value_counts()
     if origin is None:
-        return "simulated" if "simulated" in found and "human" not in found else "human"
+        origins = set(counted_trials(table)["origin"]) or set(found.index)
+        return "simulated" if origins == {"simulated"} else "human"
     if origin not in ORIGINS:
         raise ReportError(f"origin is {origin!r}; give {' or '.join(ORIGINS)}")
     if len(table) and origin not in found:
@@ -81,7 +85,7 @@ def choose_origin(table: pd.DataFrame, origin: str | None) -> str:
 
 
 def _read_design(path: Path) -> StudyDesign | None:
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
         return StudyDesign.model_validate(json.loads(path.read_bytes()))
@@ -89,6 +93,10 @@ def _read_design(path: Path) -> StudyDesign | None:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the design"
         raise ReportError(f"{path}: {key}: {first['msg']}; export the study again with 'realism export'") from error
+    except OSError as error:  # a folder, or not ours to read
+        raise ReportError(
+            f"{path} cannot be read ({error.strerror}); export the study again with 'realism export'"
+        ) from error
     except ValueError as error:  # not JSON, or not UTF-8
         raise ReportError(f"{path} is not JSON ({error}); export the study again with 'realism export'") from error
 

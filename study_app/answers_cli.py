@@ -1,6 +1,7 @@
 """Commands that bring answers in and take them out: simulate, export, report."""
 
 import json
+import math
 import re
 import tempfile
 from pathlib import Path
@@ -10,6 +11,16 @@ import click
 
 from study_app.cli import FOLDER, as_json, with_config
 from study_app.config import Config, read_secret
+
+
+class BoundedFloat(click.FloatRange):
+    """A bounded number; NaN, which no bound holds back, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 def _parse_fool_rates(given: tuple[str, ...], conditions: list[str]) -> dict[str, float]:
@@ -33,13 +44,11 @@ def _parse_fool_rates(given: tuple[str, ...], conditions: list[str]) -> dict[str
 @click.option("-n", "--participants", default=20, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option("--fool-rate", "fool_rates", multiple=True, metavar="[CONDITION=]RATE", help="True rate.  [default: 0.4]")
 @click.option("--pair-rates", type=click.Path(path_type=Path, dir_okay=False), help="CSV: condition, pair, fool_rate.")
-@click.option("--pair-sd", default=0.6, show_default=True, type=click.FloatRange(0, 5), help="Spread of pairs, logits.")
-@click.option(
-    "--participant-sd", default=0.5, show_default=True, type=click.FloatRange(0, 5), help="Of people, logits."
-)
-@click.option("--side-bias", default=0.0, show_default=True, type=float, help="Towards left, logits.")
-@click.option("--lapse", default=0.02, show_default=True, type=click.FloatRange(0, 1), help="Share of blind guesses.")
-@click.option("--seed", default=1, show_default=True, type=int, help="Of true rates, people and choices.")
+@click.option("--pair-sd", default=0.6, show_default=True, type=BoundedFloat(0, 5), help="Spread of pairs, logits.")
+@click.option("--participant-sd", default=0.5, show_default=True, type=BoundedFloat(0, 5), help="Of people, logits.")
+@click.option("--side-bias", default=0.0, show_default=True, type=BoundedFloat(-5, 5), help="Towards left, logits.")
+@click.option("--lapse", default=0.02, show_default=True, type=BoundedFloat(0, 1), help="Share of blind guesses.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of true rates, people and choices.")
 @click.option(
     "--truth", type=click.Path(path_type=Path, dir_okay=False), help="Write the true rate of every pair here."
 )
@@ -67,17 +76,19 @@ def simulate(
 
     from study_app.db import open_migrated
     from study_app.observers import Observers, draw_truth, read_truth
+    from study_app.simulate import count_simulated, study_pairs
     from study_app.simulate import simulate as run
-    from study_app.simulate import study_pairs
 
     engine = open_migrated(config.database)
     pairs = study_pairs(engine, name)
     observers = Observers(pair_sd, participant_sd, side_bias, lapse)
-    rng = np.random.default_rng(seed)
     if pair_rates:
         true = read_truth(pair_rates, pairs, observers)
     else:
-        true = draw_truth(pairs, _parse_fool_rates(fool_rates, list(pairs)), observers, rng)
+        rates = _parse_fool_rates(fool_rates, list(pairs))
+        true = draw_truth(pairs, rates, observers, np.random.default_rng(seed))
+    # Whoever comes later is somebody else, also under the same seed.
+    rng = np.random.default_rng([seed, count_simulated(engine, name)])
     if truth:
         true.write_csv(truth)
     with Progress() as progress:
@@ -120,7 +131,7 @@ def report(source: str, config: Config, out: Path, origin: str | None, as_json: 
     """
     from analysis.report import write_report
 
-    if Path(source).exists():
+    if Path(source).is_file() or (Path(source) / "responses.csv").is_file():
         result = write_report(Path(source), out, origin=origin)
     else:
         result = _report_study(config, source, out, origin)

@@ -164,13 +164,16 @@ def serve(config: Config, host: str, port: int, workers: int, threads: int, repo
 
     with reading(open_migrated(config.database)) as db:
         names = open_study_names(db)
-    for name in names:
-        click.echo(f"Survey:  http://{host}:{port}/study/{name}/")
-    if not names:
-        click.echo("No study is open; make one with 'realism study create'.")
-    if report:
-        click.echo(f"Report:  http://{host}:{port}/report/")
-    run(config, host, port, workers, threads, report)
+
+    def announce(address: str) -> None:
+        for name in names:
+            click.echo(f"Survey:  {address}/study/{name}/")
+        if not names:
+            click.echo("No study is open; make one with 'realism study create'.")
+        if report:
+            click.echo(f"Report:  {address}/report/")
+
+    run(config, host, port, workers, threads, report, announce)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """Where the server keeps things and how it is told: arguments first, then the environment, then the instance folder."""
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +37,21 @@ def read_secret(config: Config) -> str:
         ConfigError: if there is none, or it is shorter than 32 characters.
     """
     path = config.instance / "secret_key"
+    make = "python3 -c 'import secrets; print(secrets.token_hex(32))'"
     secret = os.environ.get("REALISM_SECRET_KEY", "")
+    where = "REALISM_SECRET_KEY" if secret else str(path)
     if not secret and path.exists():
-        secret = path.read_text(encoding="utf-8").strip()
-    how = (
-        f"make one with: mkdir -p {config.instance} && "
-        f"python3 -c 'import secrets; print(secrets.token_hex(32))' > {path}"
-    )
+        try:
+            secret = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"secret key {path} cannot be read ({error}); make it anew with: {make}") from error
     if not secret:
-        raise ConfigError(f"there is no secret key in REALISM_SECRET_KEY or {path}; {how}")
+        raise ConfigError(
+            f"there is no secret key in REALISM_SECRET_KEY or {path}; make one with: "
+            f"mkdir -p {shlex.quote(str(config.instance))} && (umask 077; {make} > {shlex.quote(str(path))})"
+        )
     if len(secret) < 32:
-        raise ConfigError(f"the secret key has {len(secret)} characters, at least 32 are needed; {how}")
+        raise ConfigError(
+            f"the secret key in {where} has {len(secret)} characters, at least 32 are needed; make one with: {make}"
+        )
     return secret

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session as DatabaseSession
 
 from protocol import InputError
 
+GIVE_URL = "give sqlite:///FILE or postgresql://USER@HOST/NAME"
 MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
 
 
@@ -26,13 +27,14 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise DatabaseError(
-            f"database {url!r} is not a usable URL ({error}); give sqlite:///FILE or postgresql://USER@HOST/NAME"
-        ) from error
+    except ArgumentError as error:
+        raise DatabaseError(f"the database URL cannot be read; {GIVE_URL}") from error
+    backend = parsed.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise DatabaseError(f"the database URL names {backend!r}, which is not supported; {GIVE_URL}")
+    if backend == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed, pool_pre_ping=backend == "postgresql")
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -78,11 +80,23 @@ def open_migrated(url: str) -> Engine:
         if not path.exists():  # connecting would make an empty file
             raise DatabaseError(f"database {shown} does not exist; make it with 'realism db upgrade'")
     current, newest = schema_revisions(engine)
+    if current is not None and current not in _known_revisions():
+        raise DatabaseError(_from_the_future(shown, current))
     if current != newest:
         raise DatabaseError(
             f"database {shown} is at schema {current or 'none'}, this release needs {newest}; run 'realism db upgrade'"
         )
     return engine
+
+
+def _known_revisions() -> set[str]:
+    from alembic.script import ScriptDirectory
+
+    return {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+
+
+def _from_the_future(shown: str, revision: str) -> str:
+    return f"database {shown} is at schema {revision}, which this release does not know; install the newer one that made it"
 
 
 def schema_revisions(engine: Engine) -> tuple[str | None, str]:
@@ -105,12 +119,21 @@ def upgrade(url: str) -> tuple[str | None, str]:
     if engine.dialect.name == "sqlite" and engine.url.database:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     before, newest = schema_revisions(engine)
+    shown = engine.url.render_as_string(hide_password=True)
+    if before is not None and before not in _known_revisions():
+        raise DatabaseError(_from_the_future(shown, before))
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with _connected(engine.execution_options(writes=True)) as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-        connection.commit()
+        try:
+            command.upgrade(config, "head")
+            connection.commit()
+        except DBAPIError as error:
+            reason = str(error.orig).strip().splitlines()[0]
+            raise DatabaseError(
+                f"database {shown} cannot be upgraded ({reason}); is it another program's? Nothing was changed"
+            ) from error
     engine.dispose()
     return before, newest
 
@@ -120,7 +143,7 @@ def _connected(engine: Engine) -> Iterator[Connection]:
     shown = engine.url.render_as_string(hide_password=True)
     try:
         connection = engine.connect()
-    except (OperationalError, DBAPIError) as error:
+    except DBAPIError as error:
         reason = str(error.orig).strip().splitlines()[0]
         raise DatabaseError(
             f"database {shown} cannot be opened ({reason}); check --database or REALISM_DATABASE_URL, and that it runs"

@@ -55,7 +55,7 @@ class AnswerBody(BaseModel):
 
 
 def simulation_tokens(secret: str) -> URLSafeTimedSerializer:
-    """Signs the word that lets a consent count as simulated; only who holds the server's key can make one."""
+    """Signs the name of the study in which a consent counts as simulated; only who holds the server's key can."""
     return URLSafeTimedSerializer(secret, salt="simulated participant")
 
 
@@ -119,7 +119,7 @@ def start(name: str) -> BaseResponse | str:
         try:
             public_id = _tickets().loads(request.form.get(TICKET, ""), max_age=DAY_S)
             with writing(_engine()) as db:
-                session = start_session(db, study.id, _origin(), public_id)
+                session = start_session(db, study.id, _origin(name), public_id)
         except (BadSignature, StudyClosedError):  # a form that is too old, or of a study since closed: begin anew
             return redirect(url_for(".welcome", name=name), code=303)
         cookie.permanent = True
@@ -127,13 +127,15 @@ def start(name: str) -> BaseResponse | str:
     return redirect(url_for(".survey", name=name), code=303)
 
 
-def _origin() -> str:
+def _origin(name: str) -> str:
     token = request.form.get("simulated")
     if token is None:
         return "human"
     try:
-        simulation_tokens(current_app.config["SECRET_KEY"]).loads(token, max_age=DAY_S)
+        signed_for = simulation_tokens(current_app.config["SECRET_KEY"]).loads(token, max_age=DAY_S)
     except BadSignature:
+        abort(403)
+    if signed_for != name:
         abort(403)
     return "simulated"
 
@@ -155,7 +157,7 @@ def survey(name: str) -> BaseResponse | str:
         study = _study_or_404(db, name)
         session = _own_session(db, name)
         if session is None:
-            return redirect(url_for(".welcome", name=name))
+            return redirect(url_for(".welcome", name=name, cookies="missing"))
         if session.completed_at is not None:
             return redirect(url_for(".done", name=name))
         return render_template("survey.html", design=design_of(study))
@@ -216,7 +218,7 @@ def _whats_next(db: DatabaseSession, session: Session) -> dict[str, Any]:
     answered = trials[0].trial_index if trials else total
     return {
         "done": not trials,
-        "progress": {"answered": answered, "total": total},
+        "progress": {"answered": answered, "total": total, "practice": design.trials.practice},
         "trial": described[0] if described else None,
         "upcoming": described[1:],
     }

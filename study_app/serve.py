@@ -1,6 +1,7 @@
 """Serving: a configuration in, gunicorn running until it is told to stop."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,16 @@ class SurveyServer(BaseApplication):
         return create_app(open_migrated(self.config.database), self.config.store, self.secret, self.report)
 
 
-def serve(config: Config, host: str, port: int, workers: int, threads: int, report: Path | None) -> None:
-    """Serve until stopped.
+def serve(
+    config: Config,
+    host: str,
+    port: int,
+    workers: int,
+    threads: int,
+    report: Path | None,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve until stopped; once nothing stands in the way, ``announce`` is given the address.
 
     Raises:
         ConfigError: if there is no secret key, the port cannot be had, or ``report`` is no report.
@@ -39,8 +48,10 @@ def serve(config: Config, host: str, port: int, workers: int, threads: int, repo
     if report is not None and not (report / "report.html").is_file():
         raise ConfigError(f"{report} holds no report.html; make a report with 'realism report'")
     _check_port(host, port)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    announce(f"http://{address}")
     options = {
-        "bind": f"{host}:{port}",
+        "bind": address,
         "workers": workers,
         "threads": threads,
         "worker_class": "gthread",

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from study_app.db import reading
 from study_app.observers import Observers, SimulationError, Truth, choose_side, other_side
 from study_app.participate import TICKET, simulation_tokens
-from study_app.studies import design_of, find_study
+from study_app.studies import design_of, find_study, study_progress
 from study_app.tables import Condition, Pair, Session, Trial
 
 TIMEOUT_S = 60
@@ -34,6 +34,12 @@ def study_pairs(engine: Engine, name: str) -> dict[str, list[str]]:
         for condition, pair in rows:
             pairs[condition].append(pair)
     return pairs
+
+
+def count_simulated(engine: Engine, name: str) -> int:
+    """How many simulated participants the study has had."""
+    with reading(engine) as db:
+        return study_progress(db, find_study(db, name)).started.get("simulated", 0)
 
 
 def simulate(
@@ -85,7 +91,7 @@ def _take_part(
     with requests.Session() as browser:
         form = _consent_form(_fetch(browser, "GET", base).text, base)
         _fetch(browser, "POST", urljoin(base, "start"), data=form | {"simulated": token})
-        state = _fetch(browser, "GET", urljoin(base, "next")).json()
+        state = _json(_fetch(browser, "GET", urljoin(base, "next")))
         trials = _true_trials(engine, state["trial"]["left"].split("/")[-3])
         if not trials:
             raise SimulationError(f"the survey at {url} runs on another database; give the one it uses with --database")
@@ -98,7 +104,7 @@ def _take_part(
             clicked = taken_for_real if question == "real" else other_side(taken_for_real)
             rt = int(rng.lognormal(np.log(900), 0.4)) + (shown["exposure_ms"] or 0)
             answer = {"trial_index": shown["trial_index"], "response": clicked, "rt": rt, "elapsed_ms": float(rt)}
-            state = _fetch(browser, "POST", urljoin(base, "answer"), json=answer).json()["next"]
+            state = _json(_fetch(browser, "POST", urljoin(base, "answer"), json=answer))["next"]
         if 'id="code"' not in _fetch(browser, "GET", urljoin(base, "done")).text:
             raise SimulationError(f"{base} gave no completion code after the last answer; look at the server's log")
 
@@ -122,6 +128,15 @@ def _true_trials(engine: Engine, session: str) -> dict[int, tuple[str, str, str]
             .where(Session.public_id == session)
         )
         return {index: (condition, pair, side) for index, condition, pair, side in rows}
+
+
+def _json(reply: requests.Response) -> Any:
+    try:
+        return reply.json()
+    except requests.JSONDecodeError as error:
+        raise SimulationError(
+            f"{reply.url} is not a survey of this program; give the survey's address with --url"
+        ) from error
 
 
 def _fetch(browser: requests.Session, method: str, address: str, **body: Any) -> requests.Response:

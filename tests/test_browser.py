@@ -139,8 +139,14 @@ def test_reload_continues_at_the_same_trial(page, survey, sqlite_workshop):
     page.wait_for_selector(READY)
     assert page.inner_text("#progress-text") == "2 of 6"
     page.reload()
+    page.click("#back button")
     page.wait_for_selector(READY)
     assert page.inner_text("#progress-text") == "2 of 6"
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector("#continue:visible")
+    page.reload()  # at the end of practice: the turn to the main part is not skipped
+    page.click("#back button")
+    page.wait_for_selector("#go-on:visible")
     take_survey(page, lambda: page.keyboard.press("ArrowLeft"), page.click)
     assert stored(sqlite_workshop) == dict.fromkeys(range(6), 1)
 
@@ -255,10 +261,6 @@ def test_traffic_tells_nothing_before_the_answer_is_in(page, survey, sqlite_work
     for index, sides in shown.items():
         assert sides["left"] == sides["right"], f"trial {index}"
 
-    # The page itself: nothing in it changes with the real side.
-    real_sides = [trial.real_side for trial in trials if trial.kind == "main"]
-    assert set(real_sides) == {"left", "right"}
-
 
 def test_page_source_of_a_trial_names_nothing_but_the_sides(page, sqlite_workshop, serve):
     sqlite_workshop.create_study()
@@ -304,6 +306,7 @@ def test_without_javascript_the_page_says_what_it_needs(browser, survey):
     page = context.new_page()
     page.goto(survey)
     assert "This study needs JavaScript" in page.inner_text("main")
+    assert page.is_hidden("text=I agree")  # nobody consents to what cannot begin
     context.close()
 
 

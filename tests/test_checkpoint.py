@@ -132,6 +132,60 @@ def test_settings_of_another_version_are_named(trained, tmp_path):
         load_generator(tmp_path, CPU)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: about.pop("config"), "config: Field required"),
+        (lambda about: about.pop("step"), "step: Field required"),
+        (lambda about: about.pop("photos"), "photos: Field required"),
+        (lambda about: about.update(config=[1]), r"config: .*\(found \[1\]\)"),
+        (lambda about: about.update(step="soon"), r"step: .*\(found 'soon'\)"),
+        (lambda about: about.update(step=-1), r"step: .*\(found -1\)"),
+        (lambda about: about.update(photos=None), r"photos: .*\(found None\)"),
+        (lambda about: about["photos"].update(zoo=3), r"photos.zoo: Extra inputs are not permitted \(found 3\)"),
+        (lambda about: about["photos"].pop("folder"), "photos.folder: Field required"),
+    ],
+)
+def test_file_that_leaves_out_or_adds_something_is_one_clear_error(trained, tmp_path, change, message):
+    save_run(tmp_path, trained, SMALL, PHOTOS)
+    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_state)):
+        rewrite(tmp_path / name, change)
+        with pytest.raises(CheckpointError, match=rf"{name}: {message}.*; it is damaged, or .*: train again$"):
+            load(tmp_path, CPU)
+
+
+@pytest.mark.parametrize(("ratio", "message"), [(None, "ratio is None"), ({"n_seen": 1}, "ratio.log_mean: Field req")])
+def test_checkpoint_without_its_gradient_ratio_is_refused(trained, tmp_path, ratio, message):
+    save_run(tmp_path, trained, SMALL, PHOTOS)
+    rewrite(tmp_path / CHECKPOINT, lambda about: about.update(ratio=ratio))
+    with pytest.raises(CheckpointError, match=rf"{CHECKPOINT}: {message}.*; it is damaged, or .*: train again$"):
+        load_state(tmp_path, CPU)
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [("{not JSON", r"is not JSON \(.+\)"), ("[" * 100_000, r"is not JSON \(.+\)"), ("[1]", "is no JSON object")],
+)
+def test_file_that_says_no_json_object_of_itself_is_refused(trained, tmp_path, said, message):
+    save_run(tmp_path, trained, SMALL, PHOTOS)
+    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_state)):
+        save_file(load_file(tmp_path / name), tmp_path / name, {"realism": said})
+        with pytest.raises(CheckpointError, match=rf"{name}: what it says of itself {message}; train again$"):
+            load(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("hashes", [torch.zeros(2, 32), torch.zeros(2, 31, dtype=torch.uint8), torch.tensor(3)])
+def test_hashes_of_another_shape_or_kind_are_refused(trained, tmp_path, hashes):
+    save_run(tmp_path, trained, SMALL, PHOTOS)
+    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_state)):
+        with safe_open(tmp_path / name, framework="pt") as file:
+            said = file.metadata()
+        save_file(load_file(tmp_path / name) | {"photos.trained": hashes}, tmp_path / name, said)
+        message = rf"{name}: photos.trained is torch.* of shape \(.*\), expected torch.uint8 .*; train again$"
+        with pytest.raises(CheckpointError, match=message):
+            load(tmp_path, CPU)
+
+
 def test_missing_and_damaged_files_are_named(trained, tmp_path):
     with pytest.raises(CheckpointError, match=r"generator.safetensors does not exist; give a run's folder"):
         load_generator(tmp_path, CPU)

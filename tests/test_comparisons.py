@@ -8,7 +8,7 @@ import pytest
 from observers import draw_fooled, simulate_table
 
 from analysis.comparisons import compare_conditions, holm
-from analysis.intervals import clopper_pearson
+from analysis.intervals import clopper_pearson, two_way
 
 
 def trials(condition: str, fooled: np.ndarray, first_person: int = 0, first_pair: int = 0) -> pd.DataFrame:
@@ -83,6 +83,30 @@ def test_a_rate_of_0_is_compared_by_its_exact_interval() -> None:
     assert apart.low == pytest.approx(1 - sqrt(2) * bound)
     # Fisher's exact test of 12/12 against 0/12: 2 tables of C(24, 12) = 2,704,156.
     assert apart.p_value == pytest.approx(2 / 2_704_156)
+
+
+def test_crossed_conditions_answered_alike_do_not_differ() -> None:
+    # Influences cancel in every cell, so the difference shows no variance; both rates are 1/3 by the same interval.
+    alike = draw_fooled(np.random.default_rng(4), 1, 6, 6, mean_logit=-0.5, sd_participant=0.5, sd_pair=0.5)[0]
+    a, b = trials("a", alike), trials("b", alike)
+    (found,) = compare_conditions(pd.concat([a, b]))
+    rate, one = alike.mean(), two_way(alike.ravel(), a["participant"], a["pair"])
+    assert 0 < rate < 1
+    half = sqrt((rate - one.low) ** 2 + (one.high - rate) ** 2)
+    assert (found.difference, found.p_value, found.p_adjusted) == (0, 1, 1)
+    assert (found.low, found.high) == (pytest.approx(-half), pytest.approx(half))
+
+
+def test_a_constant_difference_shows_no_variance_and_is_tested_exactly() -> None:
+    # Two answers per cell: fooled 0 or 1 of 2 in a, always one more in b. Rates 1/4 and 3/4, influences cancel.
+    first = np.indices((4, 4)).sum(axis=0) % 2 == 1
+    never = np.zeros_like(first)
+    tables = [trials("a", first), trials("a", never), trials("b", first), trials("b", ~never)]
+    (found,) = compare_conditions(pd.concat(tables))
+    assert found.difference == -0.5
+    assert -1 < found.low < -0.5 < found.high
+    # Fisher's exact test of 1/4 against 3/4: (16 + 1 + 16 + 1) of C(8, 4) = 70 tables are as unlikely.
+    assert found.p_value == pytest.approx(34 / 70)
 
 
 def test_one_participant_leaves_a_difference_undetermined() -> None:

@@ -70,6 +70,16 @@ def test_wrong_setting_is_named_with_what_to_do(setting, message):
         parse_config(setting, "c.toml")
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    "name", [name for name, value in TrainConfig(adversarial_weight=1.0).to_dict().items() if type(value) is float]
+)
+def test_number_that_is_not_finite_is_refused(tmp_path, name, value):
+    (tmp_path / "c.toml").write_text(f"{name} = {value}")
+    with pytest.raises(ConfigError, match=rf"c.toml: {name} is {value}; choose a value from"):
+        read_config(tmp_path / "c.toml")
+
+
 def test_whole_numbers_stand_for_numbers_and_single_pictures_fit_a_wider_bottleneck():
     assert parse_config({"l1_weight": 10}, "it").l1_weight == 10.0
     assert type(parse_config({"adversarial_weight": 1}, "it").adversarial_weight) is float

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from train import loop
 from train.checkpoint import CHECKPOINT, GENERATOR, load_generator
 from train.config import TrainConfig, read_config
-from train.log import read_log
+from train.log import LogError, read_log
 from train.loop import TrainError, load_photos, open_run
 from train.photos import PhotoError, find_photos, split_photos
 
@@ -133,9 +133,39 @@ def test_run_that_exists_is_not_overwritten(photos, tmp_path):
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
 
 
-def test_run_without_a_checkpoint_resumes_at_the_beginning(photos, tmp_path):
+def test_empty_or_absent_run_resumes_at_the_beginning(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "absent"):
+        assert run_training(photos, tmp_path / name, SMALL, resume=True).step == 4
+
+
+@pytest.mark.parametrize("name", ["config.toml", "log.jsonl", "notes.txt"])
+def test_folder_that_is_no_run_is_not_resumed_and_stays_as_it_was(photos, tmp_path, name):
     (tmp_path / "run").mkdir()
-    assert run_training(photos, tmp_path / "run", SMALL, resume=True).step == 4
+    (tmp_path / "run" / name).write_text("mine")
+    with pytest.raises(TrainError, match=r"run has no checkpoint to go on from; remove the folder, or give another"):
+        run_training(photos, tmp_path / "run", SMALL, resume=True)
+    assert [path.read_text() for path in (tmp_path / "run").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("line", [b"not JSON", b"[" * 100_000, b"\xff\xfe", b"[1]", b'{"l1": 2}', b'{"step": "one"}'])
+def test_damaged_log_is_named_before_anything_is_written(photos, tmp_path, line):
+    run = tmp_path / "run"
+    run_training(photos, run, dataclasses.replace(SMALL, steps=1))
+    with (run / "log.jsonl").open("ab") as file:
+        file.write(line + b"\n")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(LogError, match=r"log.jsonl: line 3 is '.*', expected a JSON object with a step; remove the"):
+        run_training(photos, run, SMALL, resume=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_log_that_is_a_folder_is_named(photos, tmp_path):
+    run_training(photos, tmp_path / "run", dataclasses.replace(SMALL, steps=1))
+    (tmp_path / "run/log.jsonl").unlink()
+    (tmp_path / "run/log.jsonl").mkdir()
+    with pytest.raises(LogError, match=r"log.jsonl cannot be read \(Is a directory\); remove it, and the run goes on"):
+        run_training(photos, tmp_path / "run", SMALL, resume=True)
 
 
 def test_run_is_not_resumed_with_other_settings(photos, tmp_path):

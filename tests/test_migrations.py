@@ -57,8 +57,9 @@ def test_database_that_does_not_exist_is_told_and_not_made(tmp_path):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("nonsense", "is not a usable URL"),
-        ("oracle9://x", "is not a usable URL"),
+        ("nonsense", "the database URL cannot be read; give sqlite:///FILE"),
+        ("postgresqll://u:secret@h/x", "names 'postgresqll', which is not supported"),
+        ("mysql://u:secret@h/x", "names 'mysql', which is not supported"),
         ("postgresql://nobody:secret@127.0.0.1:1/none", r"nobody:\*\*\*@127.0.0.1:1/none cannot be opened .*refused"),
     ],
 )

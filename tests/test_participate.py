@@ -54,7 +54,7 @@ def test_reload_continues_where_the_participant_was(client):
     assert start(client).headers["Location"] == "/study/spots/survey"
     state = client.get("/study/spots/next").json
     assert state["trial"]["trial_index"] == 2
-    assert state["progress"] == {"answered": 2, "total": 10}
+    assert state["progress"] == {"answered": 2, "total": 10, "practice": 2}
 
 
 def test_repeated_answer_returns_the_first(client):
@@ -139,6 +139,8 @@ def test_only_the_holder_of_the_key_can_simulate(client, sqlite_workshop):
     assert start(client, simulated="please").status_code == 403
     forged = simulation_tokens("x" * 32).dumps("spots")
     assert start(client, simulated=forged).status_code == 403
+    elsewhere = simulation_tokens(SECRET).dumps("another-study")
+    assert start(client, simulated=elsewhere).status_code == 403
     genuine = simulation_tokens(SECRET).dumps("spots")
     assert start(client, simulated=genuine).status_code == 303
     with reading(sqlite_workshop.engine) as db:

@@ -81,6 +81,21 @@ def test_bad_line_of_sources_csv_is_named(tmp_path, row):
         find_photos(tmp_path)
 
 
+@pytest.mark.parametrize("content", [b"file,source_sha256\n\xff\xfe,a\n", b"file,source_sha256\n" + b"a" * 200_000])
+def test_sources_csv_that_is_no_table_is_named(tmp_path, content):
+    write_photos(tmp_path, 1)
+    (tmp_path / "sources.csv").write_bytes(content)
+    with pytest.raises(PhotoError, match=r"sources.csv cannot be read \(.+\); make it a UTF-8 table, or remove it"):
+        find_photos(tmp_path)
+
+
+def test_sources_csv_that_is_a_folder_is_named(tmp_path):
+    write_photos(tmp_path, 1)
+    (tmp_path / "sources.csv").mkdir()
+    with pytest.raises(PhotoError, match=r"sources.csv cannot be read \(Is a directory\); make it a UTF-8 table"):
+        find_photos(tmp_path)
+
+
 def test_photo_cut_from_a_trained_photograph_counts_as_trained_on(tmp_path):
     a, b, c = find_photos(write_photos(tmp_path, 3))
     crop = type(c)(c.path, c.sha256, a.sha256)

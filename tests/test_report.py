@@ -1,5 +1,6 @@
 """The report: its files, its numbers against an independent count, and a page that stands alone."""
 
+import base64
 import csv
 import json
 import re
@@ -222,6 +223,14 @@ def test_simulated_figures_are_marked_too(exported: Path, reported: Path, report
         assert "SIMULATED" not in (reported / "figures" / name).read_text()
 
 
+def test_figures_in_the_page_leave_the_mark_to_the_page(report_of: Callable) -> None:
+    _, page = report_of(two_conditions(origin="simulated"))
+    figures = re.findall(r"data:image/svg\+xml;base64,([^\"]*)", page)
+    assert len(figures) == 4
+    assert all(b"SIMULATED" not in base64.b64decode(figure) for figure in figures)
+    assert '<div class="simulated-mark" aria-hidden="true">SIMULATED</div>' in page
+
+
 def test_answers_of_people_are_never_called_simulated(reported: Path) -> None:
     assert "simulated" not in (reported / "report.html").read_text(encoding="utf-8").lower()
 
@@ -236,6 +245,44 @@ def test_people_count_and_simulated_rows_are_left_out(report_of: Callable) -> No
     assert report["warnings"][0] in page
     simulated, _ = report_of(table, origin="simulated")
     assert (simulated["origin"], simulated["conditions"]["cgan"]["n_participants"]) == ("simulated", 5)
+
+
+@pytest.mark.parametrize("kind", ["main", "practice"], ids=["unanswered", "practised-only"])
+def test_a_person_without_an_answered_main_trial_does_not_displace_simulated_answers(
+    report_of: Callable, kind: str
+) -> None:
+    table = two_conditions()
+    one = table["session"] == "s019"
+    table.loc[one, "origin"] = "human"
+    table.loc[one & (table["kind"] == "main"), "chosen_side"] = None
+    report, page = report_of(table[~one | (table["kind"] == kind)])
+    assert (report["origin"], report["conditions"]["cgan"]["n_participants"]) == ("simulated", 19)
+    n_left_out = {"main": 2 * N_PAIRS, "practice": 2}[kind]
+    assert report["warnings"][0].startswith(f"{n_left_out} human trials of 1 session")
+    assert report["warnings"][0] in page
+    nobody, _ = report_of(table.assign(chosen_side=None))
+    assert (nobody["origin"], nobody["conditions"]) == ("human", {})
+
+
+def test_one_answer_of_a_person_makes_a_report_on_people(report_of: Callable) -> None:
+    table = two_conditions()
+    one = table["session"] == "s019"
+    table.loc[one, "origin"] = "human"
+    table.loc[table.index[one & (table["kind"] == "main")][1:], "chosen_side"] = None
+    report, _ = report_of(table)
+    assert (report["origin"], report["flow"]["trials_counted"]) == ("human", 1)
+
+
+def test_conditions_answered_alike_are_reported(report_of: Callable) -> None:
+    table = two_conditions()
+    wgan = table[(table["condition"] == "cgan") & (table["kind"] == "main")].assign(condition="wgan")
+    alike = pd.concat([table[table["condition"] == "cgan"], wgan.assign(trial_index=wgan["trial_index"] + 100)])
+    report, page = report_of(alike)
+    (found,) = report["comparisons"]
+    assert (found["difference"], found["p_value"], found["p_adjusted"]) == (0, 1, 1)
+    assert found["low"] == pytest.approx(-found["high"])
+    assert found["high"] > 0.05  # not the rounding of a variance of 0
+    assert not re.search(r">\s*[^<]*\b(nan|inf)\b", page)
 
 
 def test_an_origin_that_is_not_there_is_refused(report_of: Callable) -> None:
@@ -380,6 +427,10 @@ def test_a_damaged_export_is_told(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"design\.json is not JSON"):
         write_report(source, tmp_path / "report")
     (source / "design.json").unlink()
+    (source / "design.json").mkdir()
+    with pytest.raises(ReportError, match=r"design\.json cannot be read \(Is a directory\); export the study again"):
+        write_report(source, tmp_path / "report")
+    (source / "design.json").rmdir()
     (source / "pairsets" / "cgan" / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match=r"manifest\.json: format is None"):
         write_report(source, tmp_path / "report")

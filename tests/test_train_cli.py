@@ -85,6 +85,11 @@ def test_photos_check_lists_every_bad_file_and_finds_the_folder_wanting(tmp_path
     assert len(json.loads(small.output)["left_out"]) == 3
 
 
+def test_held_out_fraction_that_is_no_number_is_refused(folder, capsys):
+    said = refused(capsys, "photos", "check", folder, "--held-out", "nan")
+    assert "Invalid value for '--held-out': nan is not a number" in said
+
+
 def test_training_leaves_a_generator_and_pairs_are_made_and_verify(folder, run, tmp_path):
     assert (run / GENERATOR).exists()
     made = call("pairs", "make", "--checkpoint", run, "--photos", folder, "--out", tmp_path / "set", "-n", 3)
@@ -134,6 +139,12 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(folder, run):
     assert done.exit_code == 0
     assert "is finished at step 4; there is nothing to do" in done.output
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_resuming_a_folder_that_is_no_run_is_refused_and_leaves_it_alone(folder, config, tmp_path, capsys):
+    said = refused(capsys, "train", config, "--photos", folder, "--out", tmp_path, "--resume")
+    assert "has no checkpoint to go on from; remove the folder, or give another --out" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["small.toml"]
 
 
 def test_stopped_training_exits_as_interrupted_and_names_resume(folder, config, tmp_path, monkeypatch):

@@ -9,9 +9,10 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -49,6 +50,34 @@ class Provenance:
         }
 
 
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class _Photos(_Record):
+    """What ``Provenance.to_dict`` writes."""
+
+    folder: str
+    n_train: int
+    n_held_out: int
+    split_sha256: str
+
+
+class _Ratio(_Record):
+    log_mean: float
+    n_seen: Annotated[int, Field(ge=0)]
+
+
+class _About(_Record):
+    """What a file says of itself; ``ratio`` stands in a checkpoint only."""
+
+    format: str
+    step: Annotated[int, Field(ge=0)]
+    config: dict[str, Any]
+    photos: _Photos
+    ratio: _Ratio | None = None
+
+
 @dataclass(frozen=True)
 class TrainedGenerator:
     """A generator ready to colour, and all that its file says of it; ``sha256`` is the file's."""
@@ -80,13 +109,17 @@ def load_state(run: Path, device: torch.device) -> tuple[TrainState, TrainConfig
     """
     path = run / CHECKPOINT
     tensors, about = _read(path, CHECKPOINT_FORMAT)
-    config, photos = _config(path, about), _provenance(about, tensors)
+    if about.ratio is None:
+        raise CheckpointError(
+            f"checkpoint {path}: ratio is None; it is damaged, or made by another version: train again"
+        )
+    config, photos = _config(path, about), _provenance(path, about, tensors)
     state = start_state(config, device)
     for part, holder in _parts(state).items():
         own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
         _fill(path, part, holder, own)
-    state.step = int(about["step"])
-    state.ratio = GradientRatio(**about["ratio"])
+    state.step = about.step
+    state.ratio = GradientRatio(about.ratio.log_mean, about.ratio.n_seen)
     return state, config, photos
 
 
@@ -99,13 +132,13 @@ def load_generator(path: Path, device: torch.device) -> TrainedGenerator:
     if path.is_dir():
         path = path / GENERATOR
     tensors, about = _read(path, GENERATOR_FORMAT)
-    config, photos = _config(path, about), _provenance(about, tensors)
+    config, photos = _config(path, about), _provenance(path, about, tensors)
     del tensors["photos.trained"]
     generator = Generator(config.generator_depth, config.generator_width)
     _fill(path, "generator", generator, tensors)
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return TrainedGenerator(generator.to(device).eval(), config, int(about["step"]), photos, sha256)
+    return TrainedGenerator(generator.to(device).eval(), config, about.step, photos, sha256)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -165,34 +198,62 @@ def _write(path: Path, file_format: str, tensors: dict[str, Tensor], about: dict
     write_atomically(path, save(contiguous, {"realism": json.dumps({"format": file_format, **about})}))
 
 
-def _read(path: Path, file_format: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, file_format: str) -> tuple[dict[str, Tensor], _About]:
     if not path.is_file():
         raise CheckpointError(f"checkpoint {path} does not exist; give a run's folder or its {GENERATOR}")
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("realism", "{}"))
+            said = (file.metadata() or {}).get("realism", "{}")
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read ({error}); it is damaged, or no checkpoint") from error
+    about = _parsed(path, said)
     found = about.get("format")
     if found != file_format or "photos.trained" not in tensors:
         raise CheckpointError(
             f"checkpoint {path}: format is {found!r}, expected {file_format!r}; give a run of 'realism train'"
         )
-    return tensors, about
-
-
-def _config(path: Path, about: dict[str, Any]) -> TrainConfig:
     try:
-        return parse_config(about["config"], where="its settings")
+        return tensors, _About.model_validate(about)
+    except ValidationError as error:
+        raise CheckpointError(
+            f"checkpoint {path}: {_first_problem(error)}; it is damaged, or made by another version: train again"
+        ) from error
+
+
+def _parsed(path: Path, said: str) -> dict[str, Any]:
+    try:
+        about = json.loads(said)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"checkpoint {path}: what it says of itself is not JSON ({error}); train again"
+        ) from error
+    if not isinstance(about, dict):
+        raise CheckpointError(f"checkpoint {path}: what it says of itself is no JSON object; train again")
+    return about
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']} (found {first['input']!r:.80})"
+
+
+def _config(path: Path, about: _About) -> TrainConfig:
+    try:
+        return parse_config(about.config, where="its settings")
     except ConfigError as error:
         raise CheckpointError(f"checkpoint {path}: {error}; it was made by another version") from error
 
 
-def _provenance(about: dict[str, Any], tensors: dict[str, Tensor]) -> Provenance:
-    trained = frozenset(bytes(row.tolist()).hex() for row in tensors["photos.trained"])
-    return Provenance(**about["photos"], trained=trained)
+def _provenance(path: Path, about: _About, tensors: dict[str, Tensor]) -> Provenance:
+    hashes = tensors["photos.trained"]  # (n_hashes, 32)
+    if hashes.dtype != torch.uint8 or hashes.ndim != 2 or hashes.shape[1] != 32:
+        raise CheckpointError(
+            f"checkpoint {path}: photos.trained is {hashes.dtype} of shape {tuple(hashes.shape)}, "
+            "expected torch.uint8 of shape (n, 32); train again"
+        )
+    return Provenance(**about.photos.model_dump(), trained=frozenset(bytes(row.tolist()).hex() for row in hashes))
 
 
 def _hashes_to_tensor(hashes: frozenset[str]) -> Tensor:

@@ -1,6 +1,7 @@
 """The commands ``realism photos``, ``realism train`` and ``realism pairs``; torch is loaded only when one needs it."""
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ def _bar(what: str) -> Any:
     return show
 
 
+def _number(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # click's range lets it through: it is neither below nor above
+        raise click.BadParameter("nan is not a number.")
+    return value
+
+
 @click.group(context_settings=HELP)
 def photos() -> None:
     """Check a folder of photographs and split it.
@@ -42,6 +49,7 @@ def photos() -> None:
 @click.option(
     "--held-out",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    callback=_number,
     default=DEFAULT_HELD_OUT,
     show_default=True,
     help="Fraction of the photographs that is never trained on.",

@@ -5,12 +5,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from protocol import InputError
+
+LOG = "log.jsonl"
+
+
+class LogError(InputError):
+    """A log that cannot be gone on with."""
+
 
 class TrainLog:
     """Appends to the log of a run; what a run that is resumed had written after its checkpoint is dropped."""
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
-        path = run / "log.jsonl"
+        path = run / LOG
         kept = [row for row in read_log(path) if row["step"] <= step] if path.exists() else []
         path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         self._file = path.open("a", encoding="utf-8")
@@ -39,9 +47,26 @@ class TrainLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a log; a last line that a crash cut short is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            rows.append(json.loads(line))
-    return rows
+    """The rows of a log; a last line that a crash cut short is left out.
+
+    Raises:
+        LogError: naming the first line that is no JSON object with a step.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="backslashreplace").splitlines(keepends=True)
+    except OSError as error:
+        raise LogError(f"log {path} cannot be read ({error.strerror}); remove it, and the run goes on") from error
+    return [_row(path, number, line) for number, line in enumerate(lines, start=1) if line.endswith("\n")]
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        raise LogError(
+            f"log {path}: line {number} is {line[:60]!r}, expected a JSON object with a step; "
+            "remove the line or the log, and the run goes on"
+        )
+    return row

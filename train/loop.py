@@ -14,7 +14,7 @@ from protocol import InputError
 from train.checkpoint import CHECKPOINT, Provenance, load_state, save_run, write_atomically
 from train.config import FREE_ON_RESUME, TrainConfig
 from train.interrupt import stop_requests
-from train.log import TrainLog
+from train.log import LOG, TrainLog, read_log
 from train.photos import PhotoError, Pictures, find_photos, read_pictures, split_photos
 from train.photos import Progress as ShowProgress
 from train.samples import write_samples
@@ -73,18 +73,23 @@ def refuse_existing(run: Path, resume: bool) -> None:
     """Stop before a run is overwritten.
 
     Raises:
-        TrainError: if there is something at ``run`` and it is not to be resumed.
+        TrainError: if there is something at ``run``, and it is not to be resumed or has no checkpoint.
     """
-    if run.exists() and not resume and (not run.is_dir() or any(run.iterdir())):
+    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+        return
+    if not resume:
         raise TrainError(f"run {run} exists; go on with it with --resume, or choose another --out")
+    if not (run / CHECKPOINT).is_file():
+        raise TrainError(f"run {run} has no checkpoint to go on from; remove the folder, or give another --out")
 
 
 def open_run(run: Path, config: TrainConfig, photos: Provenance, device: torch.device, resume: bool) -> TrainState:
     """The state to go on from: at step 0 for a new run, else as its checkpoint left it.
 
     Raises:
-        TrainError: if the run exists and is not to be resumed, or other settings or photos made it.
+        TrainError: if the run exists and is not to be resumed or has no checkpoint, or other settings or photos made it.
         CheckpointError: if its checkpoint cannot be read.
+        LogError: if its log cannot be read.
     """
     refuse_existing(run, resume)
     if not (run / CHECKPOINT).exists():
@@ -101,6 +106,8 @@ def open_run(run: Path, config: TrainConfig, photos: Provenance, device: torch.d
             f"run {run} was begun with other photos ({stored_photos.n_train} from {stored_photos.folder!r}, now "
             f"{photos.n_train} from {photos.folder!r}); give the same --photos, or choose another --out"
         )
+    if (run / LOG).exists():
+        read_log(run / LOG)
     return state
 
 

@@ -95,8 +95,12 @@ def _read_sources(folder: Path, paths: list[Path]) -> dict[Path, str]:
     table = folder / SOURCES
     if not table.exists():
         return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PhotoError(f"{table} cannot be read ({reason}); make it a UTF-8 table, or remove it") from error
     sources = {}
     for line, row in enumerate(rows, start=2):
         if not row.get("file") or not re.fullmatch("[0-9a-f]{64}", row.get("source_sha256") or ""):

@@ -158,7 +158,7 @@ async function runTrial(trial) {
 
 async function decoded(trial) {
   const images = await Promise.all(SIDES.map((side) => preload(trial[side])));
-  // As many CSS pixels as the picture has, and not fewer than the 256 of the published protocols.
+  // As many CSS pixels as the picture has, or the 256 of the published protocols, where the screen has room.
   document.documentElement.style.setProperty("--picture", `${Math.max(256, images[0].naturalWidth)}px`);
   return Object.fromEntries(SIDES.map((side, i) => [side, images[i]]));
 }
@@ -188,20 +188,18 @@ async function tell({ correct, real }, images) {
 
 async function main() {
   let state = await request(page.dataset.next);
-  if (!state.done && state.progress.answered === 0) {
-    show("instructions");
+  if (!state.done) {
+    const screen = state.progress.answered === 0 ? "instructions" : "back";
+    show(screen);
     preloadAll(state);
-    await Promise.all([pressed($("begin")), clock.measure()]);
-  } else {
-    await clock.measure();
+    await Promise.all([pressed(document.querySelector(`#${screen} button`)), clock.measure()]);
   }
-  let practised = state.trial?.practice && state.progress.answered > 0;
   while (!state.done) {
-    if (practised && !state.trial.practice) {
+    const { answered, practice } = state.progress;
+    if (practice > 0 && answered === practice) {
       show("turn");
       await pressed($("go-on"));
     }
-    practised = state.trial.practice;
     progress(state.progress);
     preloadAll(state);
     const next = await runTrial(state.trial);
