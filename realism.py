@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     except OSError as error:
         if isinstance(error, (BrokenPipeError, ConnectionError)) or error.filename is None:
             raise
-        click.echo(f"Error: {error.filename}: {error.strerror}", err=True)
+        click.echo(f"Error: {error.filename}: {error.strerror}; check that path and who may use it", err=True)
         sys.exit(2)
 
 

@@ -25,7 +25,7 @@ def write_report(source: Path, out: Path, origin: str | None = None) -> dict[str
     """Report an export folder or a response table into the folder ``out``; the content of its report.json.
 
     Written aside and moved into place when complete. The same source gives the same bytes. ``origin`` (human or
-    simulated) chooses whose answers; without it people's, if there is any.
+    simulated) chooses whose answers; without it people's, if any counts.
 
     Raises:
         FolderError: if ``out`` is something else than a report.
@@ -61,16 +61,15 @@ def _write_figures(folder: Path, findings: Findings) -> dict[str, bytes]:
     folder.mkdir()
     if not findings.conditions:
         return {}
-    rates, pairs, simulated = findings.conditions, findings.pairs, findings.is_simulated
-    figures = {
-        "fool_rates": forest(rates, is_simulated=simulated),
-        "pairs": pair_spread(rates, pairs, is_simulated=simulated),
-    }
-    for name, svg in figures.items():
-        (folder / f"{name}.svg").write_bytes(svg)
-    return figures | {
-        "fool_rates-narrow": forest(rates, is_simulated=simulated, width_in=_NARROW_IN),
-        "pairs-narrow": pair_spread(rates, pairs, is_simulated=simulated, width_in=_NARROW_IN),
+    rates, pairs = findings.conditions, findings.pairs
+    # The files travel alone and carry the SIMULATED mark themselves; in the page the page carries it.
+    (folder / "fool_rates.svg").write_bytes(forest(rates, is_simulated=findings.is_simulated))
+    (folder / "pairs.svg").write_bytes(pair_spread(rates, pairs, is_simulated=findings.is_simulated))
+    return {
+        "fool_rates": forest(rates),
+        "pairs": pair_spread(rates, pairs),
+        "fool_rates-narrow": forest(rates, width_in=_NARROW_IN),
+        "pairs-narrow": pair_spread(rates, pairs, width_in=_NARROW_IN),
     }
 
 

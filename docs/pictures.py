@@ -3,8 +3,10 @@
 Serves the demonstration's study, takes the first steps of the survey in a real browser, and photographs survey and report.
 """
 
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,10 +17,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 PORT = 8765
 
 
-def main(demo: Path) -> None:
+def main(original: Path) -> None:
     import chromium
     from playwright.sync_api import sync_playwright
 
+    # A copy: whoever opens the survey for a picture must not become a participant of the demonstration.
+    demo = Path(tempfile.mkdtemp()) / "demo"
+    shutil.copytree(original, demo)
     command = [sys.executable, "-m", "realism", "serve", "--port", str(PORT), "--instance", str(demo / "instance")]
     server = subprocess.Popen(command)
     try:
@@ -38,6 +43,7 @@ def main(demo: Path) -> None:
     finally:
         server.terminate()
         server.wait()
+        shutil.rmtree(demo.parent)
 
 
 def await_survey(url: str) -> None:

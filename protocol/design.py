@@ -8,11 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from protocol import InputError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+
+FolderPath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
 
 # What a protocol fixes; a study.toml may differ from it key by key.
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -40,7 +42,7 @@ class DesignError(InputError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Trials(_Section):
@@ -53,7 +55,14 @@ class Trials(_Section):
 class Exposure(_Section):
     """How long the pictures stay, in milliseconds; "unlimited": until the answer."""
 
-    duration_ms: Annotated[int, Field(ge=16, le=60_000)] | Literal["unlimited"]
+    duration_ms: int | Literal["unlimited"]
+
+    @field_validator("duration_ms", mode="before")
+    @classmethod
+    def _whole_milliseconds(cls, value: Any) -> Any:
+        if value == "unlimited" or (type(value) is int and 16 <= value <= 60_000):
+            return value
+        raise ValueError('give whole milliseconds from 16 to 60000, or "unlimited"')
 
 
 class Assignment(_Section):
@@ -81,7 +90,7 @@ class StudyDesign(_Section):
     consent: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = DEFAULT_CONSENT
     trials: Trials
     exposure: Exposure
-    conditions: Annotated[dict[Name, str], Field(min_length=1)]
+    conditions: Annotated[dict[Name, FolderPath], Field(min_length=1)]
     assignment: Assignment = Assignment()
     analysis: Analysis = Analysis()
 
@@ -136,6 +145,8 @@ def parse_design(raw: dict[str, Any], where: str) -> StudyDesign:
         filled[key] = {**value, **given} if isinstance(value, dict) and isinstance(given, dict) else given
     if "name" not in filled and isinstance(raw.get("title"), str):
         filled["name"] = re.sub(r"[^a-z0-9]+", "-", raw["title"].lower()).strip("-")[:64]
+        if not filled["name"]:
+            raise DesignError(f"{where}: name is missing, and the title gives none in a-z and 0-9; add a name")
     try:
         return StudyDesign.model_validate(filled)
     except ValidationError as error:
@@ -146,7 +157,7 @@ def _first_problem(error: ValidationError) -> str:
     # An unknown key is usually the cause of a missing one, so it is told first.
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    parts = [str(part) for part in first["loc"]]
+    parts = [str(part) for part in first["loc"] if part != "[key]"]
     key = ".".join(parts)
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}{_nearest(parts[-1], _known_keys(parts[:-1]))}"

@@ -53,7 +53,5 @@ def _refuse(out: Path, kind: str, entries: frozenset[str], is_one: Callable[[Pat
     if not replace:
         raise FolderError(f"{out} already exists; choose another --out, or replace it with --replace")
     if found - entries or not is_one(out):
-        other = min(found - entries, default=f"what no {kind} holds")
-        raise FolderError(
-            f"{out} is not empty and no {kind} (it holds {other}) and is left alone; choose another --out"
-        )
+        why = f"it holds {min(found - entries)}" if found - entries else "what it holds only looks like one"
+        raise FolderError(f"{out} is not empty and no {kind} ({why}) and is left alone; choose another --out")

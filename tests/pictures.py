@@ -20,7 +20,9 @@ def colourful(seed: int, size: int = 48) -> Image.Image:
     return Image.fromarray(np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8))
 
 
-def write_pictures(folder: Path, condition: str, n: int = 24, size: int = 48, strength: float = 0.35, replace: bool = False) -> PairSet:
+def write_pictures(
+    folder: Path, condition: str, n: int = 24, size: int = 48, strength: float = 0.35, replace: bool = False
+) -> PairSet:
     """``n`` pairs whose fakes are the real pictures with part of their colour; the same photos in every condition."""
 
     def pictures():

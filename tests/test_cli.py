@@ -124,6 +124,33 @@ def test_port_in_use_is_told(tmp_path):
     assert refused(done, f"port {port}", "in use", "--port")
 
 
+def test_demo_on_a_taken_port_stops_before_it_begins(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("demo", "--port", port, cwd=tmp_path)
+    assert refused(done, f"port {port}", "in use", "--port")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unreadable_secret_key_is_told(tmp_path):
+    run("db", "upgrade", cwd=tmp_path)
+    (tmp_path / "instance" / "secret_key").write_bytes(b"\xff\xfe" * 32)
+    assert refused(run("serve", cwd=tmp_path), "secret key", "cannot be read", "make it anew")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--seed", "-1"], ["--side-bias", "nan"], ["--side-bias", "1000"], ["--pair-sd", "nan"], ["--lapse", "2"]],
+)
+def test_odd_simulation_settings_are_refused_by_name(tmp_path, options):
+    done = run("simulate", "spots", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert options[0] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_report_of_nothing_is_told(tmp_path):
     run("db", "upgrade", cwd=tmp_path)
     assert refused(run("report", "nothing", "--out", "report", cwd=tmp_path), "there is no study 'nothing'")

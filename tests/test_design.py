@@ -43,6 +43,16 @@ def test_cyclegan_asks_for_the_real_one():
         ({"question": "which"}, "question: .*'real' or 'fake'"),
         ({"analysis": {"level": 95}}, r"analysis\.level: .*less than 1"),
         ({"protocol": ["zhang2016"]}, "protocol is"),
+        (
+            {"exposure": {"duration_ms": "forever"}},
+            r"exposure\.duration_ms: give whole milliseconds .* or \"unlimited\"",
+        ),
+        ({"exposure": {"duration_ms": 3}}, "from 16 to 60000"),
+        ({"trials": {"practice": True}}, r"trials\.practice: .*integer"),
+        ({"trials": {"main": "40"}}, r"trials\.main: .*integer"),
+        ({"analysis": {"min_median_rt_ms": float("inf")}}, r"analysis\.min_median_rt_ms: .*finite"),
+        ({"conditions": {"cgan": "pairs\0"}}, r"conditions\.cgan: "),
+        ({"title": "Цветы"}, "name is missing, and the title gives none"),
     ],
 )
 def test_wrong_design_is_told_by_key(differing, message):

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -86,6 +89,18 @@ def test_simulation_without_a_survey_is_told(sqlite_workshop):
     sqlite_workshop.create_study()
     with pytest.raises(SimulationError, match=r"no survey answers at http://127.0.0.1:1/.*realism serve"):
         run(sqlite_workshop, "http://127.0.0.1:1", {"cgan": 0.4, "wgan": 0.4})
+
+
+def test_later_simulated_participants_are_other_people(sqlite_workshop, serve, tmp_path):
+    sqlite_workshop.create_study()
+    url = serve(sqlite_workshop)
+    for _ in range(2):
+        options = ["spots", "-n", "2", "--seed", "1", "--url", url, "--database", sqlite_workshop.config.database]
+        environment = {**os.environ, "REALISM_SECRET_KEY": SECRET}
+        subprocess.run([sys.executable, "-m", "realism", "simulate", *options], check=True, env=environment)
+    export_study(sqlite_workshop.engine, sqlite_workshop.config.store, "spots", tmp_path / "out")
+    table = read_responses(tmp_path / "out" / "responses.csv")
+    assert table.groupby("session")["rt_ms"].apply(tuple).nunique() == 4
 
 
 def test_marginal_rate_is_the_mean_over_people_sides_and_lapses():

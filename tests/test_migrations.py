@@ -48,6 +48,31 @@ def test_database_that_is_not_migrated_is_told(database_url):
     engine.dispose()
 
 
+def test_database_of_a_newer_release_is_told_and_left_alone(database_url):
+    upgrade(database_url)
+    engine = open_engine(database_url)
+    with engine.connect() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.commit()
+    for use in (open_migrated, upgrade):
+        with pytest.raises(
+            DatabaseError, match="at schema 9999, which this release does not know; install the newer one"
+        ):
+            use(database_url)
+    engine.dispose()
+
+
+def test_database_of_another_program_is_told_and_left_alone(database_url):
+    engine = open_engine(database_url)
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE studies (mine INTEGER)"))
+        connection.commit()
+    with pytest.raises(DatabaseError, match="cannot be upgraded .*already exists.*another program's"):
+        upgrade(database_url)
+    assert set(inspect(engine).get_table_names()) <= {"studies", "alembic_version"}
+    engine.dispose()
+
+
 def test_database_that_does_not_exist_is_told_and_not_made(tmp_path):
     with pytest.raises(DatabaseError, match="does not exist; make it with 'realism db upgrade'"):
         open_migrated(f"sqlite:///{tmp_path / 'none.sqlite'}")

@@ -18,6 +18,7 @@ from analysis.source import ReportError
 from protocol import InputError
 from protocol.design import StudyDesign, canonical_sha256, parse_design
 from protocol.pairset import Picture, pair_id, sha256_hex, write_pairset
+from protocol.whole_folder import FolderError
 
 CONTRACT = {"format", "level", "origin", "inputs", "conditions", "comparisons", "pairs", "exclusions"}
 CONDITION = {
@@ -395,16 +396,16 @@ def test_a_report_is_replaced_and_another_folder_is_not(exported: Path, tmp_path
     assert (out / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert [path.name for path in tmp_path.iterdir()] == ["report"]  # nothing is left aside
     (out / "thesis.txt").write_text("irreplaceable")
-    with pytest.raises(ReportError, match=r"is not empty and not a report \(it holds thesis.txt\)"):
+    with pytest.raises(FolderError, match=r"is not empty and no report \(it holds thesis.txt\)"):
         write_report(exported, out)
     assert (out / "thesis.txt").read_text() == "irreplaceable"
-    with pytest.raises(ReportError, match=r"thesis.txt is a file; give a folder"):
+    with pytest.raises(FolderError, match=r"thesis.txt is a file; give a folder"):
         write_report(exported, out / "thesis.txt")
 
 
 def test_a_folder_that_only_looks_like_a_report_is_not_replaced(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text('{"format": "another/1"}')
-    with pytest.raises(ReportError, match="not a report"):
+    with pytest.raises(FolderError, match="what it holds only looks like one"):
         write_report(exported, tmp_path)
 
 
