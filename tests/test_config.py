@@ -59,6 +59,7 @@ def test_unknown_setting_names_the_nearest():
         ({"steps": 0}, "steps is 0; choose a value from 1"),
         ({"held_out": 1.0}, "held_out is 1.0; choose a value from 0.001 to 0.999"),
         ({"clamp": float("nan")}, "clamp is nan; choose a value"),
+        ({"clamp": 10**400}, "clamp is inf; choose a value"),
         ({"adversarial_weight": -1.0}, "adversarial_weight is -1.0; choose a value from 0"),
         ({"name": "My GAN"}, "name is 'My GAN'; use lower-case"),
         ({"image_size": 250}, "image_size 250 does not fit a generator of depth 7.*take 256"),

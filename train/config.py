@@ -3,7 +3,9 @@
 import dataclasses
 import difflib
 import json
+import math
 import re
+import sys
 import tomllib
 import types
 import typing
@@ -158,7 +160,7 @@ def _checked(name: str, value: Any, kind: Any, where: str) -> Any:
             raise ConfigError(f"{where}: {name} is {value!r}; choose one of {', '.join(map(repr, choices))}")
         return value
     if kind is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) < sys.float_info.max else math.inf  # which no range holds
     if type(value) is not kind:
         wanted = {str: "text in quotes", bool: "true or false", int: "a whole number", float: "a number"}[kind]
         raise ConfigError(f"{where}: {name} is {value!r}, expected {wanted}")
