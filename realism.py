@@ -10,9 +10,13 @@ from protocol import InputError
 # command → (where it lives, what it does); the line is here so that --help loads nothing.
 COMMANDS = {
     "demo": ("demo:demo", "The whole road on photographs that come along: train, pair, ask, report."),
-    "photos": ("train.cli:photos", "Check a folder of photographs and split it."),
+    "photos": ("train.cli:photos", "Download, check and split photographs."),
     "train": ("train.cli:train", "Train a generator."),
-    "pairs": ("train.cli:pairs", "Make and check pair sets."),
+    "pairs": ("train.pairs_cli:pairs", "Make and check pair sets."),
+    "evaluate": ("train.generator_cli:evaluate", "Measure how good a generator's or a pair set's fakes are."),
+    "publish": ("train.generator_cli:publish", "Make a small folder of a run to give away."),
+    "colourise": ("train.generator_cli:colourise", "Colour a folder of photographs."),
+    "onnx": ("train.generator_cli:onnx", "Write a generator as an ONNX file."),
     "study": ("study_app.cli:study", "Create, list, show and close studies."),
     "serve": ("study_app.cli:serve", "Serve the survey."),
     "simulate": ("study_app.answers_cli:simulate", "Send simulated participants through the running survey."),
@@ -21,8 +25,11 @@ COMMANDS = {
     "db": ("study_app.cli:db", "Prepare the database."),
     "doctor": ("study_app.cli:doctor", "Say what is installed, what is missing, and what to do."),
 }
-# What a survey server does without; the commands that train need them.
-TRAIN_PACKAGES = ("torch", "torchvision", "safetensors", "tensorboard")
+# What a survey server does without: package → (what needs it, the extra that brings it).
+OPTIONAL_PACKAGES = {
+    **dict.fromkeys(("torch", "torchvision", "safetensors", "tensorboard"), ("training", "train")),
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("writing ONNX", "onnx")),
+}
 
 
 class LazyGroup(click.Group):
@@ -60,10 +67,11 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        if error.name not in TRAIN_PACKAGES:
+        if error.name not in OPTIONAL_PACKAGES:
             raise
+        what, extra = OPTIONAL_PACKAGES[error.name]
         click.echo(
-            f"Error: training needs {error.name}, which is not installed; run \"pip install 'realism[train]'\"",
+            f"Error: {what} needs {error.name}, which is not installed; run \"pip install 'realism[{extra}]'\"",
             err=True,
         )
         sys.exit(2)

@@ -1,7 +1,13 @@
 """Colour spaces: sRGB pictures to luminance and chroma (CIE L*a*b*, white D65), and back."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+# What a generator gives: a whole picture, as published, or only its colours, on the photograph's own luminance.
+ColourSpace = Literal["rgb", "lab"]
+CHANNELS: dict[ColourSpace, int] = {"rgb": 3, "lab": 2}
 
 # The sRGB gamut reaches a* in [-86.2, 98.3] and b* in [-107.9, 94.5].
 AB_SCALE = 110.0
@@ -51,10 +57,23 @@ def keep_luminance(rgb: Tensor, luminance: Tensor) -> Tensor:
     return merge_luminance(luminance, fit_chroma(luminance, ab))
 
 
+def to_network(rgb: Tensor, space: ColourSpace) -> tuple[Tensor, Tensor]:
+    """Luminance (N, 1, H, W) and colour (N, C, H, W), both in [-1, 1], of sRGB (N, 3, H, W) in [0, 1]."""
+    luminance, ab = split_luminance(rgb)
+    return luminance, ab if space == "lab" else rgb * 2 - 1
+
+
+def from_network(luminance: Tensor, colour: Tensor, space: ColourSpace) -> Tensor:
+    """sRGB (N, 3, H, W) in [0, 1] of a generator's colour (N, C, H, W) for luminance (N, 1, H, W), both in [-1, 1]."""
+    if space == "lab":
+        return merge_luminance(luminance, fit_chroma(luminance, colour))
+    return (colour + 1) / 2
+
+
 def _is_in_gamut(luminance: Tensor, ab: Tensor) -> Tensor:
     linear = _linear_rgb(luminance, ab)
-    # A thousandth of slack in linear light is below half a step of 8 bits except near black, where it is invisible.
-    return ((linear > -1e-3) & (linear < 1 + 1e-3)).all(dim=1, keepdim=True)  # (N, 1, H, W)
+    # The slack is for rounding, 7e-6 there and back. Near black more would show: 1e-3 moved L* by 0.8, two steps of 8 bits.
+    return ((linear > -1e-5) & (linear < 1 + 1e-5)).all(dim=1, keepdim=True)  # (N, 1, H, W)
 
 
 def _linear_rgb(luminance: Tensor, ab: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The generator: a luminance picture in, a colour picture of the same size out (U-Net, Ronneberger 2015).
+"""The generator: a luminance picture in, its colours at the same size out (U-Net, Ronneberger 2015).
 
 At depth 7 and width 64 these are the sixteen layers of ImagingLab/Colorizing-with-GANs (Nazeri, Ng & Ebrahimi 2018):
 eight 4x4 convolutions down to 512 channels, seven 4x4 transposed convolutions back, one 1x1 convolution to colour.
@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    """``depth`` halvings of the picture, ``width`` channels at full size; 2 * depth + 2 layers."""
+    """``depth`` halvings of the picture, ``width`` channels at full size; 2 * depth + 2 layers.
 
-    def __init__(self, depth: int = 7, width: int = 64) -> None:
+    ``colour_channels`` is 3 for RGB and 2 for the ab of Lab (``models.color.CHANNELS``).
+    """
+
+    def __init__(self, depth: int = 7, width: int = 64, colour_channels: int = 3) -> None:
         super().__init__()
         if depth < 1 or width < 1:
             raise ValueError(f"a generator of depth {depth} and width {width} cannot be; both must be at least 1")
@@ -33,10 +36,10 @@ class Generator(nn.Module):
             )
             for i in reversed(range(depth))
         )
-        self.last = nn.Conv2d(2 * width, 3, 1)
+        self.last = nn.Conv2d(2 * width, colour_channels, 1)
 
     def forward(self, gray: Tensor) -> Tensor:
-        """Colour (N, 3, H, W) in [-1, 1] from luminance (N, 1, H, W) in [-1, 1]; H and W multiples of 2**depth."""
+        """Colour (N, C, H, W) in [-1, 1] from luminance (N, 1, H, W) in [-1, 1]; H and W multiples of 2**depth."""
         # A 4x4 kernel at stride 1 has no middle: one row more below and to the right keeps the size.
         x = self.first(nn.functional.pad(gray, (1, 2, 1, 2)))  # (N, width, H, W)
         skips = []
@@ -45,17 +48,17 @@ class Generator(nn.Module):
             x = layer(x)  # (N, channels, H / 2, W / 2), again and again
         for layer, skip in zip(self.decoder, reversed(skips), strict=True):
             x = torch.cat((layer(x), skip), dim=1)  # (N, 2 * channels, 2 * H, 2 * W)
-        return torch.tanh(self.last(x))  # (N, 3, H, W)
+        return torch.tanh(self.last(x))  # (N, C, H, W)
 
 
 @torch.no_grad()
 def colour(generator: Generator, gray: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W) in [-1, 1] of luminance (N, 1, H, W), with the statistics that training gathered."""
+    """Colour (N, C, H, W) in [-1, 1] for luminance (N, 1, H, W), with the statistics that training gathered."""
     was_training = generator.training
     generator.eval()
-    pictures = torch.cat([generator(few) for few in gray.split(8)])  # a few at a time, for the memory
+    colours = torch.cat([generator(few) for few in gray.split(8)])  # a few at a time, for the memory
     generator.train(was_training)
-    return pictures
+    return colours
 
 
 def _layer(convolution: nn.Module) -> nn.Sequential:

@@ -13,6 +13,7 @@ from study_app.db import open_migrated, reading
 from study_app.studies import open_study_names
 
 TRAIN = ("torch", "torchvision", "safetensors", "tensorboard")
+ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,19 @@ def examine(config: Config) -> list[Finding]:
     return [
         Finding("Python", True, platform.python_version()),
         Finding("realism", True, importlib.metadata.version("realism")),
-        *(_package(name) for name in TRAIN),
+        *(_package(name, "for training: pip install 'realism[train]'") for name in TRAIN),
+        *(_package(name, "for ONNX files: pip install 'realism[onnx]'") for name in ONNX),
         _accelerator(),
         _database(config),
         _secret(config),
     ]
 
 
-def _package(name: str) -> Finding:
+def _package(name: str, advice: str) -> Finding:
     try:
         return Finding(name, True, importlib.metadata.version(name), needed=False)
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, False, "not installed", needed=False, advice="for training: pip install 'realism[train]'")
+        return Finding(name, False, "not installed", needed=False, advice=advice)
 
 
 def _accelerator() -> Finding:

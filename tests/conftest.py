@@ -27,6 +27,14 @@ from study_app.studies import create_study
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _decoded_photos_lie_aside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that decode photographs leave the user's own cache alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REALISM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a private PostgreSQL's maintenance database."""

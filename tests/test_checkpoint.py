@@ -20,18 +20,38 @@ from train.checkpoint import (
     save_run,
     write_atomically,
 )
-from train.steps import start_state, train_step
+from train.parallel import Processes
+from train.steps import open_batches, start_state, train_step
 
 CPU = torch.device("cpu")
-PHOTOS = Provenance("flowers", 2, 1, "c" * 64, frozenset({"a" * 64, "b" * 64}))
+ALONE = Processes(CPU)
+PHOTOS = Provenance(
+    folder="flowers",
+    source="Oxford flowers",
+    licence="CC0",
+    n_train=2,
+    n_held_out=1,
+    split_sha256="c" * 64,
+    trained=frozenset({"a" * 64, "b" * 64}),
+)
 
 
 @pytest.fixture
 def trained():
-    state = start_state(SMALL, CPU)
-    pixels = torch.randint(0, 256, (5, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    train_step(state, SMALL, pixels)
+    return trained_with(SMALL)
+
+
+def trained_with(config):
+    """The state after one step on noise."""
+    state = start_state(config, ALONE)
+    side = config.stored_size
+    pixels = torch.randint(0, 256, (5, side, side, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    train_step(state, config, open_batches(config, pixels, ALONE))
     return state
+
+
+def load_alone(run, device):
+    return load_state(run, Processes(device))
 
 
 def rewrite(path, change):
@@ -54,17 +74,17 @@ def test_generator_file_alone_gives_the_same_pictures(trained, tmp_path):
 
 def test_generator_file_holds_the_averaged_weights(tmp_path):
     config = dataclasses.replace(SMALL, average_decay=0.5)
-    state = start_state(config, CPU)
+    state = start_state(config, ALONE)
     with torch.no_grad():
         state.average.last.bias.fill_(7.0)
     save_run(tmp_path, state, config, PHOTOS)
     assert (load_generator(tmp_path, CPU).generator.last.bias == 7).all()
-    assert (load_state(tmp_path, CPU)[0].average.last.bias == 7).all()
+    assert (load_state(tmp_path, ALONE)[0].average.last.bias == 7).all()
 
 
 def test_checkpoint_rebuilds_networks_from_its_own_settings(trained, tmp_path):
     save_run(tmp_path, trained, SMALL, PHOTOS)
-    state, config, photos = load_state(tmp_path, CPU)
+    state, config, photos = load_state(tmp_path, ALONE)
     assert (config, photos, state.step, state.ratio) == (SMALL, PHOTOS, 1, trained.ratio)
     moments = state.generator_optimizer.state_dict()["state"]
     expected = trained.generator_optimizer.state_dict()["state"]
@@ -80,7 +100,10 @@ def test_failing_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    message = (
+        r"file cannot be written \(No space left on device\); what was there before is as it was. Make room, and go"
+    )
+    with pytest.raises(CheckpointError, match=message):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
@@ -101,7 +124,7 @@ def test_save_that_fails_half_way_leaves_a_checkpoint_that_resumes(trained, tmp_
     with pytest.raises(OSError, match="No space left"):
         save_run(tmp_path, trained, SMALL, PHOTOS)
     assert (tmp_path / CHECKPOINT).read_bytes() == old
-    assert load_state(tmp_path, CPU)[0].step == 1
+    assert load_state(tmp_path, ALONE)[0].step == 1
     assert load_generator(tmp_path, CPU).step == 2
 
 
@@ -113,7 +136,7 @@ def test_weights_of_another_architecture_are_one_clear_error(trained, tmp_path):
     with pytest.raises(CheckpointError, match=message):
         load_generator(tmp_path, CPU)
     with pytest.raises(CheckpointError, match=message):
-        load_state(tmp_path, CPU)
+        load_state(tmp_path, ALONE)
 
 
 def test_file_of_another_format_is_refused(trained, tmp_path):
@@ -148,7 +171,7 @@ def test_settings_of_another_version_are_named(trained, tmp_path):
 )
 def test_file_that_leaves_out_or_adds_something_is_one_clear_error(trained, tmp_path, change, message):
     save_run(tmp_path, trained, SMALL, PHOTOS)
-    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_state)):
+    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_alone)):
         rewrite(tmp_path / name, change)
         with pytest.raises(CheckpointError, match=rf"{name}: {message}.*; it is damaged, or .*: train again$"):
             load(tmp_path, CPU)
@@ -159,7 +182,7 @@ def test_checkpoint_without_its_gradient_ratio_is_refused(trained, tmp_path, rat
     save_run(tmp_path, trained, SMALL, PHOTOS)
     rewrite(tmp_path / CHECKPOINT, lambda about: about.update(ratio=ratio))
     with pytest.raises(CheckpointError, match=rf"{CHECKPOINT}: {message}.*; it is damaged, or .*: train again$"):
-        load_state(tmp_path, CPU)
+        load_state(tmp_path, ALONE)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +191,7 @@ def test_checkpoint_without_its_gradient_ratio_is_refused(trained, tmp_path, rat
 )
 def test_file_that_says_no_json_object_of_itself_is_refused(trained, tmp_path, said, message):
     save_run(tmp_path, trained, SMALL, PHOTOS)
-    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_state)):
+    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_alone)):
         save_file(load_file(tmp_path / name), tmp_path / name, {"realism": said})
         with pytest.raises(CheckpointError, match=rf"{name}: what it says of itself {message}; train again$"):
             load(tmp_path, CPU)
@@ -177,7 +200,7 @@ def test_file_that_says_no_json_object_of_itself_is_refused(trained, tmp_path, s
 @pytest.mark.parametrize("hashes", [torch.zeros(2, 32), torch.zeros(2, 31, dtype=torch.uint8), torch.tensor(3)])
 def test_hashes_of_another_shape_or_kind_are_refused(trained, tmp_path, hashes):
     save_run(tmp_path, trained, SMALL, PHOTOS)
-    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_state)):
+    for name, load in ((GENERATOR, load_generator), (CHECKPOINT, load_alone)):
         with safe_open(tmp_path / name, framework="pt") as file:
             said = file.metadata()
         save_file(load_file(tmp_path / name) | {"photos.trained": hashes}, tmp_path / name, said)

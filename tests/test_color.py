@@ -3,7 +3,16 @@ import pytest
 import torch
 from skimage.color import rgb2lab
 
-from models.color import AB_SCALE, fit_chroma, keep_luminance, merge_luminance, split_luminance
+from models.color import (
+    AB_SCALE,
+    CHANNELS,
+    fit_chroma,
+    from_network,
+    keep_luminance,
+    merge_luminance,
+    split_luminance,
+    to_network,
+)
 
 
 def all_colours(step: int = 17) -> torch.Tensor:
@@ -65,3 +74,41 @@ def test_kept_luminance_is_that_of_the_photo_and_colours_those_of_the_other():
     torch.testing.assert_close(kept, luminance, atol=0.01, rtol=0)
     _, wanted = split_luminance(other)
     assert torch.nn.functional.cosine_similarity(ab, wanted).mean() > 0.97
+
+
+@pytest.mark.parametrize("space", ["rgb", "lab"])
+def test_what_a_network_is_given_comes_back_as_the_picture(space):
+    rgb = all_colours()
+    luminance, colour = to_network(rgb, space)
+    assert luminance.shape == (1, 1, 16, 256)
+    assert colour.shape == (1, CHANNELS[space], 16, 256)
+    assert colour.abs().max() <= 1
+    torch.testing.assert_close(from_network(luminance, colour, space), rgb, atol=4e-4, rtol=0)
+
+
+def test_rgb_of_a_network_is_the_picture_from_black_to_white():
+    rgb = torch.tensor([0.0, 0.5, 1.0]).view(1, 3, 1, 1)
+    _, colour = to_network(rgb, "rgb")
+    assert colour.flatten().tolist() == [-1, 0, 1]
+
+
+def test_lab_of_a_network_keeps_luminance_to_the_rounding_of_eight_bits_whatever_the_colours():
+    numbers = torch.rand(1, 3, 100, 100, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    luminance, ab = numbers.split((1, 2), dim=1)
+    rgb = from_network(luminance, ab, "lab")
+    assert (merge_luminance(luminance, ab) - rgb).abs().mean() > 0.05  # most of these colours do not exist
+    written = (rgb * 255).round()
+    # Luminance rises with every channel, so that of the picture written lies between these.
+    low, high = (split_luminance(((written + d) / 255).clamp(0, 1))[0] for d in (-0.5, 0.5))
+    outside = torch.maximum(low - luminance, luminance - high).clamp(min=0) * 50  # of L*
+    assert outside.max() < 0.02
+
+
+def test_colours_outside_the_gamut_come_out_vivid_not_gray():
+    luminance = torch.zeros(1, 1, 1, 4)
+    ab = torch.tensor([[0.9, -0.9, 0.5, -0.2], [0.9, 0.5, -0.9, -0.9]]).view(1, 2, 1, 4)
+    _, shown = split_luminance(from_network(luminance, ab, "lab"))
+    rgb = from_network(luminance, ab, "lab")
+    at_edge = torch.minimum(rgb.amin(dim=1), 1 - rgb.amax(dim=1))
+    assert at_edge.max() < 0.02  # as vivid as sRGB has it
+    assert torch.nn.functional.cosine_similarity(shown, ab).min() > 0.999

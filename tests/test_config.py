@@ -10,7 +10,16 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 def test_settings_survive_toml_and_back():
-    config = TrainConfig(name="dogs", objective="wgan", clamp=0.05, adversarial_weight=2.0, flip=False, seed=7)
+    config = TrainConfig(
+        name="dogs",
+        objective="wgan",
+        clamp=0.05,
+        adversarial_weight=2.0,
+        flip=False,
+        seed=7,
+        colour_space="lab",
+        zoom=1.2,
+    )
     assert parse_config(tomllib.loads(config.to_toml()), "it") == config
     assert parse_config(tomllib.loads(TrainConfig().to_toml()), "it") == TrainConfig()
 
@@ -63,6 +72,23 @@ def test_unknown_setting_names_the_nearest():
         ({"adversarial_weight": -1.0}, "adversarial_weight is -1.0; choose a value from 0"),
         ({"name": "My GAN"}, "name is 'My GAN'; use lower-case"),
         ({"image_size": 250}, "image_size 250 does not fit a generator of depth 7.*take 256"),
+        ({"image_size": 64}, "image_size 64 does not fit a generator of depth 7.*take 128, or a smaller depth"),
+        ({"colour_space": "hsv"}, "colour_space is 'hsv'; choose one of 'rgb', 'lab'"),
+        (
+            {"discriminator_norm": "instance"},
+            "discriminator_norm is 'instance'; choose one of 'none', 'batch', 'layer'",
+        ),
+        ({"lr_schedule": "step"}, "lr_schedule is 'step'; choose one of 'constant', 'linear', 'cosine'"),
+        ({"lr_decay_from": 1.1}, "lr_decay_from is 1.1; choose a value from 0 to 1"),
+        ({"zoom": 0.9}, "zoom is 0.9; choose a value from 1 to 1.5"),
+        ({"critic_warmup": -1}, "critic_warmup is -1; choose a value from 0 to 10000"),
+        ({"penalty_weight": -1.0}, "penalty_weight is -1.0; choose a value from 0"),
+        ({"compile": 1}, "compile is 1, expected true or false"),
+        ({"on_alarm": "mail"}, "on_alarm is 'mail'; choose one of 'warn', 'stop'"),
+        (
+            {"objective": "wgan-gp", "discriminator_norm": "batch"},
+            'discriminator_norm is "batch", but the penalty of wgan-gp.*take "layer" or "none"',
+        ),
         ({"image_size": 128, "batch_size": 1}, "batch_size is 1 and image_size 128 shrinks to 1x1.*batch of 2 or more"),
     ],
 )
@@ -85,6 +111,47 @@ def test_whole_numbers_stand_for_numbers_and_single_pictures_fit_a_wider_bottlen
     assert parse_config({"l1_weight": 10}, "it").l1_weight == 10.0
     assert type(parse_config({"adversarial_weight": 1}, "it").adversarial_weight) is float
     assert TrainConfig(image_size=256, batch_size=1).batch_size == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1, 1, 1, 1, 1]),
+        ("linear", [1, 1, 0.75, 0.5, 0.25]),  # at steps 0, 20, 40, 60 and 80
+        ("cosine", [1, 1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2]),
+    ],
+)
+def test_learning_rates_fall_as_scheduled(schedule, expected):
+    config = TrainConfig(steps=100, lr_schedule=schedule, lr_decay_from=0.2)
+    assert [config.learning_rate_at(step) for step in (0, 20, 40, 60, 80)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_learning_rates_fall_steadily_to_almost_nothing(schedule):
+    for begin in (0.0, 0.5, 0.999, 1.0):
+        config = TrainConfig(steps=1000, lr_schedule=schedule, lr_decay_from=begin)
+        rates = [config.learning_rate_at(step) for step in range(1000)]
+        assert rates[0] == 1
+        assert rates == sorted(rates, reverse=True)
+        assert all(0 < rate <= 1 for rate in rates)
+        if begin <= 0.5:
+            assert rates[-1] < 0.003
+
+
+def test_number_of_steps_is_free_on_resume_unless_a_schedule_rests_on_it():
+    assert "steps" in TrainConfig().free_on_resume()
+    for schedule in ("linear", "cosine"):
+        config = TrainConfig(lr_schedule=schedule)
+        assert config.free_on_resume() == TrainConfig().free_on_resume() - {"steps"}
+
+
+def test_only_a_fixed_weight_of_nought_is_without_a_critic():
+    assert [TrainConfig(adversarial_weight=w).has_critic for w in (None, 0.0, 1e-6)] == [True, False, True]
+
+
+def test_photos_are_kept_as_much_larger_as_zoom_says():
+    assert TrainConfig().stored_size == 256
+    assert TrainConfig(zoom=1.125).stored_size == 288
 
 
 def test_settings_are_frozen():

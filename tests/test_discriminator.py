@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.color import CHANNELS
 from models.discriminator import Discriminator, layer_count, score_both
 
 
@@ -25,12 +26,21 @@ def test_seven_layers_have_kernel_four_stride_two_and_take_gray_and_colour():
     assert {(c.kernel_size, c.stride, c.padding) for c in found} == {((4, 4), (2, 2), (1, 1))}
 
 
-@pytest.mark.parametrize("norm", ["none", "batch"])
-def test_last_layer_is_bare(norm):
+@pytest.mark.parametrize(("norm", "kind"), [("none", None), ("batch", nn.BatchNorm2d), ("layer", nn.GroupNorm)])
+def test_every_layer_but_the_bare_last_is_normalised_as_asked(norm, kind):
     layers = list(Discriminator(32, width=2, norm=norm).layers)
     assert isinstance(layers[-1], nn.Conv2d)
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in layers) == (4 if norm == "batch" else 0)
-    assert all(m.negative_slope == 0.2 for m in layers if isinstance(m, nn.LeakyReLU))
+    norms = [type(m) for m in layers if isinstance(m, nn.BatchNorm2d | nn.GroupNorm)]
+    assert norms == ([kind] * 4 if kind else [])
+    assert all(m.num_groups == 1 for m in layers if isinstance(m, nn.GroupNorm))
+    assert [m.negative_slope for m in layers if isinstance(m, nn.LeakyReLU)] == [0.2] * 4
+
+
+@pytest.mark.parametrize("space", ["rgb", "lab"])
+def test_critic_takes_luminance_and_the_colours_of_its_space(space):
+    network = Discriminator(16, width=2, colour_channels=CHANNELS[space])
+    assert convolutions(network)[0].in_channels == 1 + {"rgb": 3, "lab": 2}[space]
+    assert network(torch.zeros(2, 1, 16, 16), torch.zeros(2, CHANNELS[space], 16, 16)).shape == (2,)
 
 
 def test_score_is_the_mean_over_the_last_map():
@@ -57,6 +67,24 @@ def test_batch_norm_sees_real_and_fake_together():
         beside_itself, itself = score_both(critic, gray, real, real)
         assert torch.allclose(beside_dark, beside_itself, atol=1e-4) != is_shared
         torch.testing.assert_close(beside_itself, itself)
+
+
+@pytest.mark.parametrize(("norm", "is_alone"), [("none", True), ("layer", True), ("batch", False)])
+def test_only_batch_norm_ties_a_pictures_score_to_its_batch(norm, is_alone):
+    critic = Discriminator(16, width=4, norm=norm)
+    gray, colour = torch.rand(3, 1, 16, 16), torch.rand(3, 3, 16, 16)
+    alone, in_company = critic(gray[:2], colour[:2]), critic(gray, torch.cat((colour[:2], colour[2:] * 9)))[:2]
+    assert torch.allclose(alone, in_company, atol=1e-5) == is_alone
+
+
+def test_batch_norm_on_the_last_layer_would_hide_what_two_batches_differ_in():
+    critic = Discriminator(16, width=4, norm="batch")
+    gray, real, fake = torch.rand(4, 1, 16, 16), torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16) - 1
+    critic.layers.append(nn.BatchNorm2d(1))
+    in_two = critic(gray, real).mean() - critic(gray, fake).mean()
+    real_scores, fake_scores = score_both(critic, gray, real, fake)
+    assert abs(in_two) < 1e-5
+    assert abs(real_scores.mean() - fake_scores.mean()) > 0.1
 
 
 def test_picture_too_small_for_a_discriminator_is_refused():

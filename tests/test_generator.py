@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.color import CHANNELS
 from models.generator import Generator, bottleneck_size, check_size, colour
 
 
@@ -17,6 +18,17 @@ def test_published_generator_has_its_sixteen_layers():
     up = [("ConvTranspose2d", n, 4, 2) for n in (512, 512, 512, 256, 128, 64, 64)]
     assert found == [*down, *up, ("Conv2d", 3, 1, 1)]
     assert len(found) == 16
+
+
+def test_published_decoder_takes_its_own_path_and_the_skip():
+    found = [m.in_channels for m in layers(Generator(depth=7, width=64))]
+    assert found == [1, 64, 64, 128, 256, 512, 512, 512, 512, 1024, 1024, 1024, 512, 256, 128, 128]
+
+
+@pytest.mark.parametrize("space", ["rgb", "lab"])
+def test_generator_gives_the_colours_of_its_space(space):
+    network = Generator(2, 2, CHANNELS[space])
+    assert colour(network, torch.zeros(1, 1, 8, 8)).shape == (1, {"rgb": 3, "lab": 2}[space], 8, 8)
 
 
 def test_every_layer_but_the_last_has_batch_norm_and_relu():
@@ -58,7 +70,9 @@ def test_colouring_uses_gathered_statistics_and_leaves_the_mode():
     assert network.training
 
 
-@pytest.mark.parametrize(("image_size", "depth", "nearest"), [(100, 7, 128), (250, 7, 256), (1, 2, 4), (12, 3, 16)])
+@pytest.mark.parametrize(
+    ("image_size", "depth", "nearest"), [(100, 7, 128), (64, 7, 128), (250, 7, 256), (1, 2, 4), (12, 3, 16)]
+)
 def test_size_that_cannot_be_halved_so_often_is_refused_by_name(image_size, depth, nearest):
     with pytest.raises(ValueError, match=rf"image_size {image_size} does not fit .* depth {depth}.*take {nearest}"):
         check_size(image_size, depth)

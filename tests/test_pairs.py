@@ -12,7 +12,8 @@ from protocol.pairset import read_pairset
 from train import loop
 from train.checkpoint import GENERATOR, load_generator
 from train.pairs import make_pairs, select_photos
-from train.photos import PhotoError, find_photos, open_photo, split_photos, square_picture
+from train.parallel import Processes
+from train.photos import PhotoError, Split, find_photos, freeze_split, open_photo, split_photos, square_picture
 
 CPU = torch.device("cpu")
 
@@ -22,14 +23,20 @@ def photos(tmp_path_factory):
     return write_photos(tmp_path_factory.mktemp("photos"), 24)
 
 
+def train(photos, config, run):
+    """A run without its card, which takes longer than all else."""
+    side = loop.load_photos(photos, config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "write_card", lambda run: None)
+        loop.train(loop.open_run(run, config, side.provenance, Processes(CPU), True), config, side, run)
+
+
 @pytest.fixture(scope="module")
 def runs(photos, tmp_path_factory):
     """Two generators, by their name, trained on the same side of the same photos."""
     folder = tmp_path_factory.mktemp("runs")
     for name, objective in (("one", "cgan"), ("two", "wgan")):
-        config = dataclasses.replace(SMALL, name=name, objective=objective)
-        side = loop.load_photos(photos, config)
-        loop.train(loop.open_run(folder / name, config, side.provenance, CPU, False), config, side, folder / name)
+        train(photos, dataclasses.replace(SMALL, name=name, objective=objective), folder / name)
     return {name: load_generator(folder / name, CPU) for name in ("one", "two")}
 
 
@@ -97,6 +104,36 @@ def test_kept_luminance_is_that_of_the_photo(photos, runs, tmp_path):
         assert pairset.generator["config"]["keep_luminance"] is keeps
 
 
+def test_lab_generator_keeps_the_luminance_of_the_photo_unasked(photos, tmp_path):
+    train(photos, dataclasses.replace(SMALL, colour_space="lab", generator_lr=0.05), tmp_path / "run")
+    trained = load_generator(tmp_path / "run", CPU)
+    pairset = pair_up(trained, photos, tmp_path / "set", keeps_luminance=False)
+    assert pairset.generator["config"]["keep_luminance"] is True
+    for pair in pairset.pairs:
+        real, fake = picture(tmp_path / "set", pair.real), picture(tmp_path / "set", pair.fake)
+        difference = (luminance(real) - luminance(fake)).abs()
+        assert difference.max() < 0.03  # of 2: rounding to 8 bits
+        assert np.abs(real.astype(int) - fake).max() > 20
+
+
+def test_pairs_keep_to_a_frozen_split(photos, runs, tmp_path):
+    """Photos that are held out by their hash and frozen as trained on are not shown, and the other way round."""
+    folder = write_photos(tmp_path / "others", 12, first=100)
+    split = split_photos(find_photos(folder), SMALL.held_out)
+    assert split.train
+    assert split.held_out
+    freeze_split(folder, Split(train=split.held_out, held_out=split.train))
+    shown = select_photos(folder, runs["one"], n_pairs=None, seed=0, side="held-out")
+    assert {photo.sha256 for photo in shown.photos} == {photo.sha256 for photo in split.train}
+
+
+def test_broken_photos_are_passed_over(photos, runs, tmp_path):
+    folder = write_photos(tmp_path / "others", 4, first=100)
+    (folder / "bad.jpg").write_bytes(b"no picture")
+    shown = select_photos(folder, runs["one"], n_pairs=None, seed=0, side="all")
+    assert (len(shown.photos), shown.n_left_out) == (4, 1)
+
+
 def test_manifest_says_what_made_it_and_from_what(photos, runs, tmp_path):
     pairset = pair_up(runs["two"], photos, tmp_path / "set", side="all")
     assert pairset.condition == "two"
@@ -110,8 +147,7 @@ def test_manifest_says_what_made_it_and_from_what(photos, runs, tmp_path):
 
 def test_generator_hash_is_that_of_its_file(photos, runs, tmp_path):
     config = dataclasses.replace(SMALL, steps=1)
-    side = loop.load_photos(photos, config)
-    loop.train(loop.open_run(tmp_path, config, side.provenance, CPU, True), config, side, tmp_path)
+    train(photos, config, tmp_path)
     expected = hashlib.sha256((tmp_path / GENERATOR).read_bytes()).hexdigest()
     assert load_generator(tmp_path, CPU).sha256 == expected
 

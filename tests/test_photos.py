@@ -1,5 +1,8 @@
+import csv
 import hashlib
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,14 +10,17 @@ from photographs import write_photos
 from pictures import colourful
 from PIL import Image
 
+from train.cache import read_pictures
 from train.photos import (
     PhotoError,
     Split,
     find_photos,
+    freeze_split,
     is_held_out,
     never_trained_on,
     open_photo,
-    read_pictures,
+    read_source,
+    side_of,
     split_photos,
     square_picture,
     unsuitable,
@@ -169,13 +175,126 @@ def test_photo_with_one_coloured_spot_has_colour():
     assert unsuitable(picture, 16) is None
 
 
-def test_unreadable_photo_stops_the_reading(tmp_path):
+def test_broken_photos_are_left_out_with_the_reason(tmp_path):
     write_photos(tmp_path, 2)
     (tmp_path / "bad.jpg").write_bytes(b"")
-    with pytest.raises(PhotoError, match=r"bad.jpg cannot be decoded"):
-        read_pictures(find_photos(tmp_path), 16)
+    pictures = read_pictures(find_photos(tmp_path), 16)
+    assert {photo.path.name for photo in pictures.photos} == {"photo-000.png", "photo-001.png"}
+    reasons = [(photo.path.name, why) for photo, why in pictures.left_out]
+    assert reasons == [("bad.jpg", "cannot be decoded (not a picture)")]
 
 
 def test_digest_tells_the_sides_apart(tmp_path):
     a, b = find_photos(write_photos(tmp_path, 2))
     assert Split((a,), (b,)).digest() != Split((b,), (a,)).digest() != Split((a, b), ()).digest()
+
+
+def test_frozen_split_holds_whatever_fraction_is_asked_for_later(tmp_path):
+    before = split_photos(find_photos(write_photos(tmp_path)), 0.4)
+    assert freeze_split(tmp_path, before) == tmp_path / "split.csv"
+    for held_out in (0.001, 0.4, 0.999):
+        after = split_photos(find_photos(tmp_path), held_out)
+        assert (hashes(after.train), hashes(after.held_out)) == (hashes(before.train), hashes(before.held_out))
+        assert after.digest() == before.digest()
+
+
+def test_frozen_split_is_a_table_that_other_software_reads(tmp_path):
+    split = split_photos(find_photos(write_photos(tmp_path, 12)), 0.4)
+    with freeze_split(tmp_path, split).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["source_sha256"] for row in rows if row["side"] == "train"} == hashes(split.train)
+    assert {row["source_sha256"] for row in rows if row["side"] == "held-out"} == hashes(split.held_out)
+    assert sorted(row["file"] for row in rows) == sorted(path.name for path in tmp_path.glob("*.png"))
+
+
+def test_split_is_frozen_once(tmp_path):
+    found = find_photos(write_photos(tmp_path))
+    table = freeze_split(tmp_path, split_photos(found, 0.4))
+    frozen = table.read_bytes()
+    with pytest.raises(PhotoError, match=r"split.csv exists: the split is frozen already; remove it to draw a new one"):
+        freeze_split(tmp_path, split_photos(found, 0.8))
+    assert table.read_bytes() == frozen
+
+
+def test_split_that_cannot_be_written_is_named_and_leaves_no_part_of_a_table(tmp_path, monkeypatch):
+    split = split_photos(find_photos(write_photos(tmp_path)), 0.4)
+    before = sorted(tmp_path.iterdir())
+
+    def full(path, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(PhotoError, match=r"split.csv cannot be written \(No space left on device\); make room"):
+        freeze_split(tmp_path, split)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_photos_added_to_a_frozen_folder_are_placed_by_their_hash(tmp_path):
+    before = split_photos(find_photos(write_photos(tmp_path, 10)), 0.999)  # all held out
+    freeze_split(tmp_path, before)
+    assert not before.train
+    write_photos(tmp_path, 10, first=10)
+    after = split_photos(find_photos(tmp_path), 0.4)
+    assert hashes(before.held_out) <= hashes(after.held_out)
+    added = {sha256 for sha256 in hashes(after.train + after.held_out) if sha256 not in hashes(before.held_out)}
+    assert len(added) == 10
+    assert hashes(after.train) == {sha256 for sha256 in added if not is_held_out(sha256, 0.4)} != set()
+
+
+def test_crops_follow_the_frozen_side_of_their_photograph(tmp_path):
+    write_photos(tmp_path, 4)
+    a, b = "0" * 64, "f" * 64  # by their hashes a is held out, b trained on: frozen, it is the other way round
+    (tmp_path / "sources.csv").write_text(
+        "file,source_sha256\n" + "".join(f"photo-00{n}.png,{a if n < 2 else b}\n" for n in range(4))
+    )
+    assert side_of(find_photos(tmp_path)[0], 0.5) == (
+        "held-out" if find_photos(tmp_path)[0].source_sha256 == a else "train"
+    )
+    (tmp_path / "split.csv").write_text(f"source_sha256,side\n{a},train\n{b},held-out\n")
+    split = split_photos(find_photos(tmp_path), 0.5)
+    assert {photo.path.name for photo in split.train} == {"photo-000.png", "photo-001.png"}
+    assert {photo.path.name for photo in split.held_out} == {"photo-002.png", "photo-003.png"}
+
+
+def test_freezing_writes_one_line_for_each_photograph_and_not_for_each_crop(tmp_path):
+    write_photos(tmp_path, 4)
+    (tmp_path / "sources.csv").write_text(
+        "file,source_sha256\n" + "".join(f"photo-00{n}.png,{'0f'[n > 1] * 64}\n" for n in range(4))
+    )
+    table = freeze_split(tmp_path, split_photos(find_photos(tmp_path), 0.5))
+    assert len(table.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("row", ["abc,train", f"{'a' * 64},test", f"{'a' * 64}", f"{'A' * 64},train", ",held-out"])
+def test_bad_line_of_split_csv_is_named_by_its_number_in_the_file(tmp_path, row):
+    write_photos(tmp_path, 1)
+    (tmp_path / "split.csv").write_text(f"source_sha256,side\n{'b' * 64},train\n\n{row}\n")
+    with pytest.raises(PhotoError, match=r"split.csv: line 4 is .*each line needs 'source_sha256' .* and 'side'"):
+        find_photos(tmp_path)
+
+
+def test_photograph_on_two_frozen_sides_is_named(tmp_path):
+    write_photos(tmp_path, 1)
+    (tmp_path / "split.csv").write_text(f"source_sha256,side\n{'b' * 64},train\n{'b' * 64},held-out\n")
+    with pytest.raises(PhotoError, match=r"split.csv: line 3 puts b+ on a second side; keep one line"):
+        find_photos(tmp_path)
+
+
+def test_frozen_split_saved_by_a_spreadsheet_still_holds(tmp_path):
+    before = split_photos(find_photos(write_photos(tmp_path)), 0.4)
+    table = freeze_split(tmp_path, before)
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"))  # byte-order mark, Windows' lines
+    assert split_photos(find_photos(tmp_path), 0.9).digest() == before.digest()
+
+
+def test_name_and_licence_are_read_from_source_json(tmp_path):
+    assert read_source(tmp_path) == {}
+    (tmp_path / "source.json").write_text(json.dumps({"name": "Spots", "licence": "CC0", "photos": 3}))
+    assert read_source(tmp_path) == {"name": "Spots", "licence": "CC0"}
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"3", b"null"])
+def test_source_json_that_cannot_be_read_is_named(tmp_path, content):
+    (tmp_path / "source.json").write_bytes(content)
+    with pytest.raises(PhotoError, match=r"source.json cannot be read \(.+\); mend it, or remove it"):
+        read_source(tmp_path)

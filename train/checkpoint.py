@@ -17,10 +17,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from models.color import CHANNELS
 from models.generator import Generator
 from models.losses import GradientRatio
 from protocol import InputError
 from train.config import ConfigError, TrainConfig, parse_config
+from train.parallel import Processes
 from train.steps import TrainState, start_state
 
 CHECKPOINT, GENERATOR = "checkpoint.safetensors", "generator.safetensors"
@@ -36,6 +38,8 @@ class Provenance:
     """Where a run's photos came from. ``trained`` holds the sha256 of every file trained on and of its source."""
 
     folder: str
+    source: str
+    licence: str
     n_train: int
     n_held_out: int
     split_sha256: str
@@ -44,6 +48,8 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         return {
             "folder": self.folder,
+            "source": self.source,
+            "licence": self.licence,
             "n_train": self.n_train,
             "n_held_out": self.n_held_out,
             "split_sha256": self.split_sha256,
@@ -58,6 +64,8 @@ class _Photos(_Record):
     """What ``Provenance.to_dict`` writes."""
 
     folder: str
+    source: str
+    licence: str
     n_train: int
     n_held_out: int
     split_sha256: str
@@ -76,6 +84,7 @@ class _About(_Record):
     config: dict[str, Any]
     photos: _Photos
     ratio: _Ratio | None = None
+    started_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,16 +101,17 @@ class TrainedGenerator:
 def save_run(run: Path, state: TrainState, config: TrainConfig, photos: Provenance) -> None:
     """Write both files; the checkpoint last, so that what it says is done has its generator."""
     about = {"step": state.step, "config": config.to_dict(), "photos": photos.to_dict()}
-    trained = {"photos.trained": _hashes_to_tensor(photos.trained)}
+    about["started_from"] = state.started_from
+    trained = {"photos.trained": _hashes_to_tensor(photos.trained | state.trained_before)}
     _write(run / GENERATOR, GENERATOR_FORMAT, _tensors(state.result) | trained, about)
     tensors = trained | {
         f"{part}.{name}": tensor for part, holder in _parts(state).items() for name, tensor in _tensors(holder).items()
     }
-    about["ratio"] = {"log_mean": state.ratio.log_mean, "n_seen": state.ratio.n_seen}
+    about["ratio"] = {"log_mean": float(state.ratio.log_mean), "n_seen": state.ratio.n_seen}
     _write(run / CHECKPOINT, CHECKPOINT_FORMAT, tensors, about)
 
 
-def load_state(run: Path, device: torch.device) -> tuple[TrainState, TrainConfig, Provenance]:
+def load_state(run: Path, processes: Processes) -> tuple[TrainState, TrainConfig, Provenance]:
     """The run as it was saved: networks rebuilt from the settings in the checkpoint, optimizers, step.
 
     Raises:
@@ -114,12 +124,13 @@ def load_state(run: Path, device: torch.device) -> tuple[TrainState, TrainConfig
             f"checkpoint {path}: ratio is None; it is damaged, or made by another version: train again"
         )
     config, photos = _config(path, about), _provenance(path, about, tensors)
-    state = start_state(config, device)
+    state = start_state(config, processes)
     for part, holder in _parts(state).items():
         own = {name.removeprefix(f"{part}."): t for name, t in tensors.items() if name.startswith(f"{part}.")}
         _fill(path, part, holder, own)
-    state.step = about.step
-    state.ratio = GradientRatio(about.ratio.log_mean, about.ratio.n_seen)
+    state.step, state.started_from, state.trained_before = about.step, about.started_from, photos.trained
+    log_mean = torch.tensor(about.ratio.log_mean, dtype=torch.float64, device=processes.device)
+    state.ratio = GradientRatio(log_mean, about.ratio.n_seen)
     return state, config, photos
 
 
@@ -134,15 +145,41 @@ def load_generator(path: Path, device: torch.device) -> TrainedGenerator:
     tensors, about = _read(path, GENERATOR_FORMAT)
     config, photos = _config(path, about), _provenance(path, about, tensors)
     del tensors["photos.trained"]
-    generator = Generator(config.generator_depth, config.generator_width)
+    generator = Generator(config.generator_depth, config.generator_width, CHANNELS[config.colour_space])
     _fill(path, "generator", generator, tensors)
     generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # as it was trained
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return TrainedGenerator(generator.to(device).eval(), config, about.step, photos, sha256)
 
 
+def read_about(path: Path) -> tuple[TrainConfig, int, Provenance]:
+    """Settings, step and photos of a generator's file, without building it.
+
+    Raises:
+        CheckpointError: as ``load_state``.
+    """
+    tensors, about = _read(path, GENERATOR_FORMAT)
+    return _config(path, about), about.step, _provenance(path, about, tensors)
+
+
+def halve_generator(path: Path, out: Path) -> None:
+    """Write a generator's file with its convolutions in half precision; norms keep theirs, whose range they may need.
+
+    Raises:
+        CheckpointError: as ``load_state``.
+    """
+    tensors, about = _read(path, GENERATOR_FORMAT)
+    halved = {name: tensor.half() if tensor.ndim == 4 else tensor for name, tensor in tensors.items()}
+    said = about.model_dump(exclude_none=True, exclude={"format"})
+    _write(out, GENERATOR_FORMAT, halved, said)
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` whole or not at all: a crash leaves the old file as it was."""
+    """Put ``data`` at ``path`` whole or not at all: a crash or a full disk leaves the old file as it was.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
     aside = path.with_name(f".{path.name}.new")
     try:
         with aside.open("wb") as file:
@@ -150,6 +187,11 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}); what was there before is as it was. Make room, and go on "
+            "with --resume"
+        ) from error
     finally:
         aside.unlink(missing_ok=True)
 

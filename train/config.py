@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from models.color import ColourSpace
 from models.discriminator import Norm, layer_count
 from models.generator import bottleneck_size, check_size
 from protocol import InputError
 from train.photos import DEFAULT_HELD_OUT
 
 # What may differ when a run is resumed: nothing here changes a step that was already made.
-FREE_ON_RESUME = frozenset({"steps", "log_every", "sample_every", "checkpoint_every", "tensorboard"})
+FREE_ON_RESUME = frozenset({"steps", "log_every", "sample_every", "checkpoint_every", "tensorboard", "on_alarm"})
 
 
 class ConfigError(InputError):
@@ -31,10 +32,11 @@ class TrainConfig:
     """Everything that makes one run what it is. Sizes are in pixels, lengths of time in steps."""
 
     name: str = "cgan"  # the condition's name in a study
-    objective: Literal["cgan", "wgan"] = "cgan"
+    objective: Literal["cgan", "wgan", "wgan-gp"] = "cgan"
 
     # Networks.
     image_size: int = 256
+    colour_space: ColourSpace = "rgb"  # lab: predict ab, and keep the photograph's own luminance
     generator_depth: int = 7
     generator_width: int = 64
     discriminator_width: int = 64
@@ -43,19 +45,25 @@ class TrainConfig:
     # Photographs.
     held_out: float = DEFAULT_HELD_OUT  # fraction that is never trained on
     flip: bool = True  # show a photo mirrored every other time, on average
+    zoom: float = 1.0  # photos are kept this much larger than image_size, and a random square of each is shown
 
     # Optimisation. One step is one update of the generator after `critic_steps` updates of the discriminator.
     steps: int = 100_000
     batch_size: int = 16
     generator_lr: float = 2e-4
     discriminator_lr: float = 2e-4
+    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"  # how both learning rates fall to 0
+    lr_decay_from: float = 0.5  # fraction of the steps after which they begin to fall
     critic_steps: int = 1
+    critic_warmup: int = 0  # updates of the discriminator before the generator's first
     clamp: float = 0.01  # wgan: the critic's weights stay in [-clamp, clamp]
+    penalty_weight: float = 10.0  # wgan-gp: of the penalty on the critic's slope
     l1_weight: float = 100.0
     adversarial_share: float = 0.3  # length of the adversarial gradient, relative to that of the L1 gradient
-    adversarial_weight: float | None = None  # a fixed weight, in place of the share
+    adversarial_weight: float | None = None  # a fixed weight, in place of the share; 0: no critic at all, L1 alone
     average_decay: float = 0.0  # of the running mean of the generator's weights; 0: the last weights are the result
     precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False  # torch.compile both networks: minutes at the start, faster steps on a GPU
     seed: int = 0
 
     # What is written while it trains.
@@ -63,6 +71,7 @@ class TrainConfig:
     sample_every: int = 1000
     checkpoint_every: int = 1000
     tensorboard: bool = False
+    on_alarm: Literal["warn", "stop"] = "warn"  # what a sign of a training gone wrong does
 
     def __post_init__(self) -> None:
         for name, low, high in RANGES:
@@ -82,6 +91,33 @@ class TrainConfig:
                 "which leaves batch norm a single value; take a batch of 2 or more, or a smaller depth"
             )
 
+        if self.objective == "wgan-gp" and self.discriminator_norm == "batch":
+            raise ConfigError(
+                'discriminator_norm is "batch", but the penalty of wgan-gp is on each picture\'s own score, which batch '
+                'norm ties to the others; take "layer" or "none"'
+            )
+
+    @property
+    def has_critic(self) -> bool:
+        return self.adversarial_weight != 0
+
+    @property
+    def stored_size(self) -> int:
+        """Side, in pixels, of the squares kept of the photos that are trained on."""
+        return round(self.image_size * self.zoom)
+
+    def free_on_resume(self) -> frozenset[str]:
+        """The settings that a run may be resumed with other values of."""
+        return FREE_ON_RESUME if self.lr_schedule == "constant" else FREE_ON_RESUME - {"steps"}
+
+    def learning_rate_at(self, step: int) -> float:
+        """What both learning rates are multiplied with at a step, counted from 0; in [0, 1]."""
+        begin = self.lr_decay_from * self.steps
+        if self.lr_schedule == "constant" or step < begin:
+            return 1.0
+        done = (step - begin) / (self.steps - begin)  # in [0, 1)
+        return 1 - done if self.lr_schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
@@ -97,11 +133,15 @@ RANGES: tuple[tuple[str, float, float], ...] = (
     ("generator_width", 1, 1024),
     ("discriminator_width", 1, 1024),
     ("held_out", 0.001, 0.999),
+    ("zoom", 1, 1.5),
     ("steps", 1, 10**9),
     ("batch_size", 1, 4096),
     ("generator_lr", 1e-8, 1),
     ("discriminator_lr", 1e-8, 1),
+    ("lr_decay_from", 0, 1),
     ("critic_steps", 1, 100),
+    ("critic_warmup", 0, 10_000),
+    ("penalty_weight", 0, 1e6),
     ("clamp", 1e-6, 10),
     ("l1_weight", 1e-6, 1e6),
     ("adversarial_share", 0, 1e6),

@@ -1,11 +1,13 @@
 """Numbers of a run, step by step: ``log.jsonl``, one JSON object a line; TensorBoard beside it where it is asked for."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from protocol import InputError
+from train.checkpoint import write_atomically
 
 LOG = "log.jsonl"
 
@@ -15,13 +17,16 @@ class LogError(InputError):
 
 
 class TrainLog:
-    """Appends to the log of a run; what a run that is resumed had written after its checkpoint is dropped."""
+    """Appends to the log of a run; what a run that is resumed had written after its checkpoint is dropped.
+
+    ``kept`` holds the rows before it.
+    """
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
         path = run / LOG
-        kept = [row for row in read_log(path) if row["step"] <= step] if path.exists() else []
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        self._file = path.open("a", encoding="utf-8")
+        self.kept = [row for row in read_log(path) if row["step"] <= step] if path.exists() else []
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in self.kept).encode())
+        self._path, self._file = path, path.open("a", encoding="utf-8")
         self._board: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
@@ -29,11 +34,22 @@ class TrainLog:
             self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, numbers: dict[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **{name: float(f"{n:.6g}") for name, n in numbers.items()}}) + "\n")
-        self._file.flush()
+        self._append({"step": step, **{name: float(f"{n:.6g}") for name, n in numbers.items()}})
         if self._board is not None:
             for name, number in numbers.items():
                 self._board.add_scalar(name, number, step)
+
+    def write_alarm(self, step: int, alarm: str) -> None:
+        self._append({"step": step, "alarm": alarm})
+
+    def _append(self, row: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise LogError(
+                f"log {self._path} cannot be written ({error.strerror}); make room, and go on with --resume"
+            ) from error
 
     def __enter__(self) -> "TrainLog":
         return self
@@ -41,7 +57,8 @@ class TrainLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # it tries once more to write a row that could not be written, which was told
+            self._file.close()
         if self._board is not None:
             self._board.close()
 

@@ -1,26 +1,34 @@
 """The training loop: settings and a folder of photos in; a run's folder with generator, samples and log out."""
 
+import csv
+import io
 import math
+import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from protocol import InputError
-from train.checkpoint import CHECKPOINT, Provenance, load_state, save_run, write_atomically
-from train.config import FREE_ON_RESUME, TrainConfig
+from train.cache import Pictures, read_pictures
+from train.card import write_card
+from train.checkpoint import CHECKPOINT, Provenance, TrainedGenerator, load_state, save_run, write_atomically
+from train.config import TrainConfig
 from train.interrupt import stop_requests
-from train.log import LOG, TrainLog, read_log
-from train.photos import PhotoError, Pictures, find_photos, read_pictures, split_photos
+from train.log import LOG, read_log
+from train.parallel import Processes
+from train.photos import PhotoError, Split, find_photos, split_photos
 from train.photos import Progress as ShowProgress
-from train.samples import write_samples
-from train.steps import TrainState, start_state, train_step
+from train.record import Record
+from train.steps import TrainState, open_batches, start_state, train_step
 
 MEASURED = 32  # held-out photos that are measured
+TABLE = "photos.csv"  # which photo was on which side
+ON_DEVICE = 0.25  # of the free memory: a set of photos that takes less is kept on the GPU
 
 
 class TrainError(InputError):
@@ -29,32 +37,45 @@ class TrainError(InputError):
 
 @dataclass(frozen=True)
 class TrainingPhotos:
-    """Both sides of a folder, in memory; ``left_out`` says how many of either could not be used."""
+    """Both sides of a folder, decoded; ``left_out`` says which of either could not be used, and why."""
 
-    train: Tensor  # (n_photos, 3, H, W) uint8
+    train: Tensor  # (n_photos, S, S, 3) uint8
     held_out: Tensor  # (at most MEASURED, 3, H, W) uint8
     provenance: Provenance
     left_out: tuple[str, ...]
+    table: str  # CSV: which photo is on which side
 
 
-def load_photos(folder: Path, config: TrainConfig, progress: ShowProgress = iter) -> TrainingPhotos:
-    """Find, split and decode every photo of the folder.
+def load_photos(
+    folder: Path,
+    config: TrainConfig,
+    *,
+    source: str | None = None,
+    licence: str = "not stated",
+    cache: Path | None = None,
+    progress: ShowProgress = iter,
+) -> TrainingPhotos:
+    """Find and split every photo of the folder, and decode it, or map it from ``cache``.
 
     Raises:
-        PhotoError: if a file cannot be decoded, or if a side is left without photos.
+        PhotoError: if a side is left without photos.
     """
     split = split_photos(find_photos(folder, progress), config.held_out)
-    train = read_pictures(split.train, config.image_size, progress)
-    held_out = read_pictures(split.held_out, config.image_size, progress)
-    left_out = tuple(f"{photo.path} {why}" for photo, why in (*train.left_out, *held_out.left_out))
+    size = config.image_size
+    train = read_pictures(split.train, size, stored_size=config.stored_size, cache=cache, progress=progress)
+    held_out = read_pictures(split.held_out, size, cache=cache, progress=progress)
+    left_out = {photo.sha256: why for photo, why in (*train.left_out, *held_out.left_out)}
     if not train.photos or not held_out.photos:
+        reasons = "; ".join(f"{photo.path.name} {why}" for photo, why in (*train.left_out, *held_out.left_out)[:3])
         raise PhotoError(
             f"photo folder {folder}: of {len(split.train) + len(split.held_out)} photos, {len(train.photos)} can be "
-            f"trained on and {len(held_out.photos)} held out ({len(left_out)} left out); "
+            f"trained on and {len(held_out.photos)} held out ({len(left_out)} left out{': ' if reasons else ''}{reasons}); "
             "give more photographs, or change held_out"
         )
     provenance = Provenance(
         folder=folder.resolve().name,
+        source=source or folder.resolve().name,
+        licence=licence,
         n_train=len(train.photos),
         n_held_out=len(held_out.photos),
         split_sha256=split.digest(),
@@ -62,11 +83,30 @@ def load_photos(folder: Path, config: TrainConfig, progress: ShowProgress = iter
     )
     # Spread over the hashes' order, so that crops of several photographs are seen.
     seen = np.linspace(0, len(held_out.photos) - 1, min(MEASURED, len(held_out.photos))).round().astype(int)
-    return TrainingPhotos(_tensor(train), _tensor(held_out)[seen], provenance, left_out)
+    return TrainingPhotos(
+        train=_tensor(train),
+        held_out=torch.from_numpy(held_out.pixels[seen]).permute(0, 3, 1, 2),
+        provenance=provenance,
+        left_out=tuple(f"{photo.path} {why}" for photo, why in (*train.left_out, *held_out.left_out)),
+        table=_table(folder, split, left_out),
+    )
 
 
 def _tensor(pictures: Pictures) -> Tensor:
-    return torch.from_numpy(pictures.pixels).permute(0, 3, 1, 2)  # (N, 3, H, W)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # and nothing writes to it
+        return torch.from_numpy(pictures.pixels)  # (N, S, S, 3)
+
+
+def _table(folder: Path, split: Split, left_out: dict[str, str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "sha256", "source_sha256", "side", "left_out"])
+    for side, photos in (("train", split.train), ("held-out", split.held_out)):
+        for photo in photos:
+            file = photo.path.relative_to(folder).as_posix()
+            writer.writerow([file, photo.sha256, photo.source_sha256, side, left_out.get(photo.sha256, "")])
+    return text.getvalue()
 
 
 def refuse_existing(run: Path, resume: bool) -> None:
@@ -83,20 +123,43 @@ def refuse_existing(run: Path, resume: bool) -> None:
         raise TrainError(f"run {run} has no checkpoint to go on from; remove the folder, or give another --out")
 
 
-def open_run(run: Path, config: TrainConfig, photos: Provenance, device: torch.device, resume: bool) -> TrainState:
+def start_from(state: TrainState, config: TrainConfig, start: TrainedGenerator) -> None:
+    """Give the generator, at step 0, the weights of one trained before; the photos it has seen count as trained on.
+
+    Raises:
+        TrainError: if that one is built otherwise.
+    """
+    for name in ("generator_depth", "generator_width", "colour_space"):
+        ours, its = getattr(config, name), getattr(start.config, name)
+        if ours != its:
+            raise TrainError(
+                f"the generator to start from has {name} = {its!r}, the config says {ours!r}; make them equal"
+            )
+    for network in (state.generator, state.average):
+        if network is not None:
+            network.load_state_dict(start.generator.state_dict())
+    state.started_from, state.trained_before = start.sha256, start.photos.trained
+
+
+def open_run(run: Path, config: TrainConfig, photos: Provenance, processes: Processes, resume: bool) -> TrainState:
     """The state to go on from: at step 0 for a new run, else as its checkpoint left it.
 
     Raises:
-        TrainError: if the run exists and is not to be resumed or has no checkpoint, or other settings or photos made it.
+        TrainError: if the run exists and is not to be resumed or has no checkpoint, or other settings or photos made it;
+            or if the batch cannot be shared by the processes.
         CheckpointError: if its checkpoint cannot be read.
         LogError: if its log cannot be read.
     """
+    if config.batch_size % processes.n:
+        raise TrainError(
+            f"batch_size {config.batch_size} cannot be shared by {processes.n} processes; choose a multiple of their number"
+        )
     refuse_existing(run, resume)
     if not (run / CHECKPOINT).exists():
-        return start_state(config, device)
-    state, stored, stored_photos = load_state(run, device)
+        return start_state(config, processes)
+    state, stored, stored_photos = load_state(run, processes)
     for name, value in config.to_dict().items():
-        if name not in FREE_ON_RESUME and value != stored.to_dict()[name]:
+        if name not in config.free_on_resume() and value != stored.to_dict()[name]:
             raise TrainError(
                 f"run {run} was begun with {name} = {stored.to_dict()[name]!r}, the config says {value!r}; "
                 "put it back, or choose another --out"
@@ -117,59 +180,76 @@ def train(
     photos: TrainingPhotos,
     run: Path,
     *,
+    until: int | None = None,
     console: Console | None = None,
 ) -> None:
-    """Take ``state`` to ``config.steps``, or as far as it comes until it is asked to stop.
+    """Take ``state`` to ``config.steps`` or to step ``until``, or as far as it comes until it is asked to stop.
 
     Raises:
-        TrainError: if a loss stops being a number.
+        TrainError: if a loss stops being a number, or an alarm is raised and alarms are to stop the run.
+        CheckpointError: if the run's folder cannot be written.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    write_atomically(run / "config.toml", config.to_toml().encode())
-    device = next(state.generator.parameters()).device
-    pixels, held_out = photos.train.to(device), photos.held_out.to(device)
+    processes, end = state.processes, min(config.steps, until or config.steps)
+    batches = open_batches(config, _near(photos.train, processes.device), processes)
+    with ExitStack() as stack:
+        stop_requested = stack.enter_context(stop_requests())
+        record = None
+        if processes.is_writer:
+            run.mkdir(parents=True, exist_ok=True)
+            write_atomically(run / "config.toml", config.to_toml().encode())
+            write_atomically(run / TABLE, photos.table.encode(errors="backslashreplace"))  # of names that are no UTF-8
+            held_out = photos.held_out.to(processes.device)
+            record = stack.enter_context(Record(run, state, config, end, held_out, console or Console(stderr=True)))
 
-    with (
-        TrainLog(run, state.step, config.tensorboard) as log,
-        _progress_bar(console or Console(stderr=True)) as progress,
-        stop_requests() as stop_requested,
-    ):
-        task = progress.add_task("train", total=config.steps, completed=state.step, speed="", l1="")
-        while state.step < config.steps and not stop_requested():
-            losses = train_step(state, config, pixels)
-            is_last = state.step == config.steps
+        stopping = False
+        while state.step < end and not stopping:
+            losses = train_step(state, config, batches)
+            is_last = state.step == end
+            is_logged = state.step % config.log_every == 0 or is_last
+            is_shown = state.step % config.sample_every == 0 or is_last
+            is_saved = state.step % config.checkpoint_every == 0 and not is_last
+            # Several processes must stop at the same step, and agree on it when they log.
+            if processes.n == 1 or is_logged:
+                stopping = processes.any(stop_requested())
 
-            # A loss that is no number has spoiled the weights: the last checkpoint stays.
-            if not all(math.isfinite(loss) for loss in losses.values()):
-                raise TrainError(
-                    f"run {run}: step {state.step} gave {losses}; lower the learning rates, and train again"
-                )
-
-            # Numbers.
-            if state.step % config.log_every == 0 or is_last:
-                log.write(state.step, losses)
-            speed = (progress.tasks[task].speed or 0) * config.batch_size
-            progress.update(task, completed=state.step, speed=f"{speed:.0f} images/s", l1=f"l1 {losses['l1']:.3f}")
-
-            # Pictures.
-            if state.step % config.sample_every == 0 or is_last:
-                grid = run / "samples" / f"step-{state.step:06d}.png"
-                log.write(state.step, write_samples(grid, state.result, held_out))
-
-            # What a resume starts from.
-            if state.step % config.checkpoint_every == 0 and not is_last:
+            # Numbers leave the device only when they are looked at: until then nothing waits for them.
+            if is_logged or is_saved or stopping:
+                numbers = _numbers(losses, processes)
+                # A loss that is no number has spoiled the weights: the last checkpoint stays.
+                if not all(math.isfinite(number) for number in numbers.values()):
+                    raise TrainError(
+                        f"run {run}: step {state.step} gave {numbers}; lower the learning rates, and train again"
+                    )
+                if record and is_logged:
+                    record.numbers(numbers, batches.waited_s)
+            if record and is_shown:
+                record.samples()
+            if record:
+                record.advance()
+            if is_logged and config.on_alarm == "stop":
+                stopping |= processes.any(bool(record and record.alarms_raised))
+            if is_saved and not stopping and record:
                 save_run(run, state, config, photos.provenance)
 
-        save_run(run, state, config, photos.provenance)
+        if record:
+            save_run(run, state, config, photos.provenance)
+            write_card(run)
+        processes.wait()
+    if record and record.alarms_raised and config.on_alarm == "stop" and state.step < end:
+        raise TrainError(
+            f"run {run}: stopped at step {state.step} and saved. {record.alarms_raised[0]}; "
+            'or go on in spite of it with on_alarm = "warn" and --resume'
+        )
 
 
-def _progress_bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[l1]}"),
-        console=console,
-    )
+def _near(photos: Tensor, device: torch.device) -> Tensor:
+    """The photos on the device, if they leave it room; else where they are, to be fetched batch by batch."""
+    if device.type == "cuda" and photos.nbytes < ON_DEVICE * torch.cuda.mem_get_info(device)[0]:
+        return photos.to(device)
+    return photos
+
+
+def _numbers(losses: dict[str, Tensor], processes: Processes) -> dict[str, float]:
+    """The losses, each its mean over all processes."""
+    values = processes.sum(torch.stack([loss.double() for loss in losses.values()])) / processes.n
+    return dict(zip(losses, values.tolist(), strict=True))

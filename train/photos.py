@@ -2,18 +2,20 @@
 
 The hash of a file's bytes decides its side, so a photograph keeps its side whatever it is called and whatever is added
 to the folder. A folder may carry ``sources.csv`` with the columns ``file,source_sha256``: crops of one photograph carry
-that photograph's hash and stand on one side together.
+that photograph's hash and stand on one side together. It may carry ``split.csv`` with the columns ``source_sha256,side``,
+which freezes the sides: who changes the fraction later, or reads the folder with other software, finds them there.
 """
 
 import csv
 import hashlib
+import json
 import re
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -21,12 +23,13 @@ from PIL import Image, ImageOps
 from protocol import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-SOURCES = "sources.csv"
+SOURCES, SPLIT, ABOUT = "sources.csv", "split.csv", "source.json"
 DEFAULT_HELD_OUT = 0.2  # fraction of the photographs
 COLOUR_THRESHOLD = 8  # channels that never differ by more (of 255) are a gray photograph, JPEG noise included
 # What Pillow's decoders raise on files that are not what they seem.
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
+Side = Literal["train", "held-out"]
 Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps what is looped over, to show how far the loop is
 
 
@@ -34,13 +37,25 @@ class PhotoError(InputError):
     """A folder or a file of photographs that cannot be used."""
 
 
+class BrokenPhotoError(PhotoError):
+    """A file that cannot be decoded; ``reason`` says why, without its name."""
+
+    def __init__(self, path: Path, reason: object) -> None:
+        self.reason = f"cannot be decoded ({reason})"
+        super().__init__(f"{path} {self.reason}; remove it or replace it")
+
+
 @dataclass(frozen=True)
 class Photo:
-    """A file and the hash of its bytes; ``source_sha256`` is that of the photograph it was cut from, or its own."""
+    """A file and the hash of its bytes; ``source_sha256`` is that of the photograph it was cut from, or its own.
+
+    ``frozen_side`` is what the folder's ``split.csv`` says, if it says anything.
+    """
 
     path: Path
     sha256: str
     source_sha256: str
+    frozen_side: Side | None = None
 
 
 @dataclass(frozen=True)
@@ -56,20 +71,11 @@ class Split:
         return hashlib.sha256("\n\n".join(sides).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Photos that can be used, their pictures (N, H, W, 3) uint8, and the others, each with the reason."""
-
-    photos: tuple[Photo, ...]
-    pixels: np.ndarray
-    left_out: tuple[tuple[Photo, str], ...] = ()
-
-
 def find_photos(folder: Path, progress: Progress = iter) -> tuple[Photo, ...]:
     """Every photograph in the folder and the folders in it, in the order of the hashes; equal files count once.
 
     Raises:
-        PhotoError: if there is no such folder, no photograph in it, or its ``sources.csv`` does not fit.
+        PhotoError: if there is no such folder, no photograph in it, or its ``sources.csv`` or ``split.csv`` does not fit.
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
@@ -83,11 +89,12 @@ def find_photos(folder: Path, progress: Progress = iter) -> tuple[Photo, ...]:
         raise PhotoError(
             f"photo folder {folder} holds no photograph ({', '.join(sorted(SUFFIXES))}); give a folder of photographs"
         )
-    sources = _read_sources(folder, paths)
+    sources, sides = _read_sources(folder, paths), _read_sides(folder)
     photos: dict[str, Photo] = {}
     for path in progress(paths):
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        photos.setdefault(sha256, Photo(path, sha256, sources.get(path, sha256)))
+        source = sources.get(path, sha256)
+        photos.setdefault(sha256, Photo(path, sha256, source, sides.get(source)))
     return tuple(photos[sha256] for sha256 in sorted(photos))
 
 
@@ -95,17 +102,11 @@ def _read_sources(folder: Path, paths: list[Path]) -> dict[Path, str]:
     table = folder / SOURCES
     if not table.exists():
         return {}
-    try:
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise PhotoError(f"{table} cannot be read ({reason}); make it a UTF-8 table, or remove it") from error
     sources = {}
-    for line, row in enumerate(rows, start=2):
-        if not row.get("file") or not re.fullmatch("[0-9a-f]{64}", row.get("source_sha256") or ""):
+    for line, row in _rows(table):
+        if not row.get("file") or not _is_hash(row.get("source_sha256")):
             raise PhotoError(
-                f"{table}: line {line} is {dict(row)}; each line needs 'file' and 'source_sha256' (64 hex digits)"
+                f"{table}: line {line} is {row}; each line needs 'file' and 'source_sha256' (64 hex digits)"
             )
         sources[folder / row["file"]] = row["source_sha256"]
     for path in paths:
@@ -114,17 +115,98 @@ def _read_sources(folder: Path, paths: list[Path]) -> dict[Path, str]:
     return sources
 
 
+def _read_sides(folder: Path) -> dict[str, Side]:
+    table = folder / SPLIT
+    if not table.exists():
+        return {}
+    sides: dict[str, Side] = {}
+    for line, row in _rows(table):
+        source, side = row.get("source_sha256", ""), row.get("side")
+        if not _is_hash(source) or (side != "train" and side != "held-out"):
+            raise PhotoError(
+                f"{table}: line {line} is {row}; each line needs 'source_sha256' (64 hex digits) and 'side' "
+                "(train or held-out)"
+            )
+        if sides.setdefault(source, cast(Side, side)) != side:
+            raise PhotoError(f"{table}: line {line} puts {source} on a second side; keep one line for each photograph")
+    if not sides:
+        raise PhotoError(f"{table} freezes no photograph; remove it, and freeze the split again")
+    return sides
+
+
+def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte-order mark in front
+            rows = csv.DictReader(file)
+            return [(rows.line_num, dict(row)) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PhotoError(f"{table} cannot be read ({reason}); make it a UTF-8 table, or remove it") from error
+
+
+def _is_hash(text: str | None) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", text or "") is not None
+
+
+def read_source(folder: Path) -> dict[str, str]:
+    """Name and licence of the photographs, as far as the folder's ``source.json`` states them.
+
+    Raises:
+        PhotoError: if there is one that cannot be read.
+    """
+    note = folder / ABOUT
+    if not note.exists():
+        return {}
+    try:
+        stated = json.loads(note.read_text(encoding="utf-8"))
+        return {name: str(stated[name]) for name in ("name", "licence") if name in stated}
+    except (OSError, ValueError, TypeError) as error:
+        raise PhotoError(f"{note} cannot be read ({error}); mend it, or remove it") from error
+
+
+def freeze_split(folder: Path, split: Split) -> Path:
+    """Write ``split.csv``, which keeps every photograph on its side from now on.
+
+    Raises:
+        PhotoError: if the folder has one already.
+    """
+    # Put aside first: a part of a split would free the other photos.
+    table, aside = folder / SPLIT, folder / f".{SPLIT}.new"
+    if table.exists():
+        raise PhotoError(f"{table} exists: the split is frozen already; remove it to draw a new one")
+    try:
+        with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["source_sha256", "side", "file"])
+            for side, photos in (("train", split.train), ("held-out", split.held_out)):
+                first = {photo.source_sha256: photo for photo in reversed(photos)}  # one line for each photograph
+                writer.writerows((p.source_sha256, side, p.path.relative_to(folder).as_posix()) for p in first.values())
+        aside.replace(table)
+    except OSError as error:
+        raise PhotoError(
+            f"{table} cannot be written ({error.strerror}); make room, or make the folder writable"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
+    return table
+
+
 def is_held_out(source_sha256: str, held_out: float) -> bool:
     """Whether a photograph belongs to the held-out fraction: its hash, read as a number in [0, 1), lies below it."""
     return int(source_sha256[:13], 16) / 16**13 < held_out  # 52 bits: exact in a float
 
 
+def side_of(photo: Photo, held_out: float) -> Side:
+    """The side that is frozen, else that of the hash."""
+    return photo.frozen_side or ("held-out" if is_held_out(photo.source_sha256, held_out) else "train")
+
+
 def split_photos(photos: Iterable[Photo], held_out: float) -> Split:
     """The photos' two sides. A larger fraction only moves photos from train to held-out."""
-    sides: tuple[list[Photo], list[Photo]] = ([], [])
+    sides: dict[Side, list[Photo]] = {"train": [], "held-out": []}
     for photo in photos:
-        sides[is_held_out(photo.source_sha256, held_out)].append(photo)
-    return Split(train=tuple(sides[0]), held_out=tuple(sides[1]))
+        sides[side_of(photo, held_out)].append(photo)
+    return Split(train=tuple(sides["train"]), held_out=tuple(sides["held-out"]))
 
 
 def never_trained_on(photos: Iterable[Photo], trained: frozenset[str]) -> tuple[Photo, ...]:
@@ -136,14 +218,17 @@ def open_photo(path: Path) -> Image.Image:
     """The photograph upright, in RGB.
 
     Raises:
-        PhotoError: if the file cannot be decoded.
+        BrokenPhotoError: if the file cannot be decoded.
     """
     try:
         with Image.open(path) as file:
-            return ImageOps.exif_transpose(file).convert("RGB")
+            upright = ImageOps.exif_transpose(file)
+            if upright.mode.startswith("I;16"):  # which Pillow would clip at 255
+                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+            return upright.convert("RGB")
     except DECODING_ERRORS as error:
         reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise PhotoError(f"{path} cannot be decoded ({reason}); remove it or replace it") from error
+        raise BrokenPhotoError(path, reason) from error
 
 
 def unsuitable(photo: Image.Image, image_size: int) -> str | None:
@@ -155,25 +240,14 @@ def unsuitable(photo: Image.Image, image_size: int) -> str | None:
     return None
 
 
+def why_left_out(path: Path, image_size: int) -> str | None:
+    """Why a photograph is left out, if it is: it is broken or ``unsuitable``."""
+    try:
+        return unsuitable(open_photo(path), image_size)
+    except BrokenPhotoError as error:
+        return error.reason
+
+
 def square_picture(photo: Image.Image, image_size: int) -> Image.Image:
     """The middle of the photograph, ``image_size`` on each side: the one road for training, real and fake."""
     return ImageOps.fit(photo, (image_size, image_size), Image.Resampling.LANCZOS)
-
-
-def read_pictures(photos: Iterable[Photo], image_size: int, progress: Progress = iter) -> Pictures:
-    """All pictures in memory, 3 * image_size**2 bytes each.
-
-    Raises:
-        PhotoError: if a file cannot be decoded.
-    """
-    used, pixels, left_out = [], [], []
-    for photo in progress(tuple(photos)):
-        picture = open_photo(photo.path)
-        reason = unsuitable(picture, image_size)
-        if reason:
-            left_out.append((photo, reason))
-        else:
-            used.append(photo)
-            pixels.append(np.asarray(square_picture(picture, image_size)))
-    stacked = np.stack(pixels) if pixels else np.empty((0, image_size, image_size, 3), np.uint8)  # (N, H, W, 3)
-    return Pictures(tuple(used), stacked, tuple(left_out))

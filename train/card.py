@@ -1,0 +1,118 @@
+"""The model card of a run: ``README.md`` with data, licence, curves, samples, measures and settings, from what the run wrote.
+
+The headings follow Mitchell et al. 2019, *Model cards for model reporting*; the front matter is that of model hubs.
+"""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from train.checkpoint import GENERATOR, read_about, write_atomically
+from train.config import TrainConfig
+from train.log import LOG, read_log
+
+CARD, CURVES, MEASURES, SAMPLES = "README.md", "curves.png", "measures.json", "samples"
+# Rows of the picture of the curves: what is drawn together, and its axis.
+PANELS = (
+    ("L1 to the photograph", ("l1", "held_out_l1"), False),
+    ("Critic", ("wasserstein_estimate", "discriminator_loss"), False),
+    ("Gradients: adversarial / L1", ("gradient_ratio",), True),
+    ("Colourfulness, held-out", ("held_out_colourfulness", "real_colourfulness"), False),
+)
+
+
+def write_card(run: Path) -> None:
+    """Write the card and its curves into the run's folder; rewritten whenever there is more to say.
+
+    Raises:
+        CheckpointError: if the run's generator cannot be read.
+        LogError: if its log cannot.
+    """
+    rows = read_log(run / LOG) if (run / LOG).exists() else []
+    if any("l1" in row for row in rows):
+        write_atomically(run / CURVES, _curves(rows))
+    write_atomically(run / CARD, _card(run, rows).encode())
+
+
+def _curves(rows: list[dict[str, Any]]) -> bytes:
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    for axes, (title, names, is_log) in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        for name in names:
+            points = [(row["step"], row[name]) for row in rows if name in row]
+            if points:
+                axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel("step", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        if is_log:
+            axes.set_yscale("log")
+        if len(axes.lines) > 1:
+            axes.legend(fontsize=8, frameon=False)
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=110, metadata={"Software": None})
+    return png.getvalue()
+
+
+def _card(run: Path, rows: list[dict[str, Any]]) -> str:
+    config, step, photos = read_about(run / GENERATOR)
+    grids = sorted((run / SAMPLES).glob("step-*.png"), key=_step_of)
+    alarms = [f"- step {row['step']}: {row['alarm']}" for row in rows if "alarm" in row]
+    parts = [
+        _front_matter(config, photos.licence),
+        f"# {config.name}: {config.objective.upper()} colourisation at {config.image_size} × {config.image_size}",
+        _what(config, step),
+        "## Data",
+        f"{photos.n_train} photographs of **{photos.source}** were trained on, {photos.n_held_out} were held out. "
+        f"Licence of the photographs: {photos.licence}. Which photograph was on which side stands in `photos.csv`; "
+        f"sha256 of the split: `{photos.split_sha256}`.",
+        "## Samples" if grids else "",
+        f"Held-out photographs at step {_step_of(grids[-1])}: grayscale, real, fake.\n\n"
+        f"![Held-out photographs]({SAMPLES}/{grids[-1].name})"
+        if grids
+        else "",
+        "## Measures",
+        _measures(run, rows),
+        "## Curves\n\n![Losses and measures, step by step](curves.png)" if (run / CURVES).exists() else "",
+        "## Alarms\n\n" + "\n".join(alarms) if alarms else "",
+        "## Settings\n\n```toml\n" + config.to_toml() + "```",
+        "## Limits",
+        "The colours are a guess that looks likely, not a record of what was there. The generator has seen only the "
+        "kind of photograph named above. No measure here replaces asking people: see `realism study create`.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(config: TrainConfig, licence: str) -> str:
+    lines = ("library_name: realism", "pipeline_tag: image-to-image", "license: other")
+    tags = f"tags: [image-colorization, gan, {config.objective}]"
+    return "\n".join(("---", *lines, f"license_name: {json.dumps(licence, ensure_ascii=False)}", tags, "---"))
+
+
+def _what(config: TrainConfig, step: int) -> str:
+    result = "colours (ab) for the photograph's own luminance" if config.colour_space == "lab" else "an RGB picture"
+    return (
+        f"A U-Net of depth {config.generator_depth} and width {config.generator_width} that takes the luminance of a "
+        f"photograph and gives {result}. It was trained for {step} steps of batch {config.batch_size}, to be close to "
+        f"the photograph (L1) and to be taken for real by a critic ({config.objective})."
+    )
+
+
+def _step_of(grid: Path) -> int:
+    return int(grid.stem.removeprefix("step-"))
+
+
+def _measures(run: Path, rows: list[dict[str, Any]]) -> str:
+    if (run / MEASURES).exists():
+        return str(json.loads((run / MEASURES).read_text(encoding="utf-8"))["table"])
+    last = next((row for row in reversed(rows) if "held_out_l1" in row), None)
+    if last is None:
+        return "None were taken."
+    return (
+        f"On held-out photographs at step {last['step']}: L1 {last['held_out_l1']:.3f}, colourfulness "
+        f"{last['held_out_colourfulness']:.1f} where the photographs have {last['real_colourfulness']:.1f}. "
+        "`realism evaluate` measures more, and puts it here."
+    )
