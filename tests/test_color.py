@@ -9,6 +9,7 @@ from models.color import (
     fit_chroma,
     from_network,
     keep_luminance,
+    luminance_of,
     merge_luminance,
     split_luminance,
     to_network,
@@ -112,3 +113,9 @@ def test_colours_outside_the_gamut_come_out_vivid_not_gray():
     at_edge = torch.minimum(rgb.amin(dim=1), 1 - rgb.amax(dim=1))
     assert at_edge.max() < 0.02  # as vivid as sRGB has it
     assert torch.nn.functional.cosine_similarity(shown, ab).min() > 0.999
+
+
+def test_luminance_alone_is_that_of_the_split():
+    levels = torch.linspace(0, 1, 12)
+    rgb = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij")).reshape(1, 3, 12, 144)
+    assert torch.allclose(luminance_of(rgb), split_luminance(rgb)[0], atol=1e-6)

@@ -64,6 +64,7 @@ def join_processes(device_name: str) -> Iterator[Processes]:
     """
     n, rank, local_rank = (int(os.environ.get(name, default)) for name, default in SET_BY_TORCHRUN)
     device = pick_device(device_name)
+    torch.backends.cudnn.benchmark = True  # every batch has the same shape: the fastest kernel is looked for once
     if n == 1:
         yield Processes(device)
         return
