@@ -1,4 +1,4 @@
-"""The whole road on photographs that come along: crops, two trainings, pair sets, a study, simulated people, a report.
+"""The whole road on photographs that come along: crops, two generators, pair sets, a study, simulated people, a report.
 
 Every stage is one of the commands that a researcher would run; each is shown before it runs, and none is repeated
 when its result is there already.
@@ -31,6 +31,8 @@ from protocol import InputError
 HERE = Path(__file__).resolve().parent
 STUDY = "demo"
 CONDITIONS = ("cgan", "wgan")
+GENERATORS = HERE / "generators"  # trained on photographs of flowers; the demonstration's they have never seen
+PAIRS = 30  # in each pair set, where the generators come along
 TRUE_RATES = {"cgan": 0.42, "wgan": 0.34}
 PARTICIPANTS = 40
 CROP = 128
@@ -64,23 +66,25 @@ wgan = "pairs/wgan"
 @click.command()
 @click.option(
     "--out",
-    default="realism-demo",
-    show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for everything; what is finished there is used again.",
+    help="Folder for everything; what is finished there is used again.  [default: realism-demo, or realism-demo-train]",
+)
+@click.option(
+    "--train", "trains", is_flag=True, help="Train two small generators first, instead of those that come along."
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the survey.  [default: 8000, or a free one]")
 @click.option("--serve/--no-serve", default=True, show_default=True, help="Leave the survey running at the end.")
-def demo(out: Path, port: int | None, serve: bool) -> None:
-    """The whole road on photographs that come along: train, pair, ask simulated people, report, serve.
+def demo(out: Path | None, trains: bool, port: int | None, serve: bool) -> None:
+    """The whole road on photographs that come along: colour, pair, ask simulated people, report, serve.
 
     \b
-    Example:  realism demo --no-serve
+    Example:  realism demo
+              realism demo --train --no-serve
     """
     began = time.monotonic()
     if serve and port and _free_port(port) != port:
         raise InputError(f"port {port} of 127.0.0.1 is in use; stop what uses it, or choose another with --port")
-    out = out.resolve()
+    out = (out or Path("realism-demo-train" if trains else "realism-demo")).resolve()
     out.mkdir(parents=True, exist_ok=True)
     database = ["--instance", str(out / "instance")]
 
@@ -89,8 +93,10 @@ def demo(out: Path, port: int | None, serve: bool) -> None:
     _cut_crops(photos)
 
     for number, condition in enumerate(CONDITIONS, start=2):
-        _heading(number, f"Train the {condition.upper()} and colour photographs that it never saw")
-        _train_and_pair(condition, photos, out)
+        _heading(
+            number, f"{'Train' if trains else 'Take'} the {condition.upper()} and colour photographs that it never saw"
+        )
+        _pair(condition, photos, out, trains)
 
     _heading(4, "Study: freeze the design and both pair sets")
     _create_study(out, database)
@@ -178,17 +184,26 @@ def _crops(photograph: Image.Image) -> Iterator[tuple[str, Image.Image]]:
                     yield f"{scale}-{top:03d}-{left:03d}", crop
 
 
-def _train_and_pair(condition: str, photos: Path, out: Path) -> None:
-    run, pairs = out / "runs" / condition, out / "pairs" / condition
+def _pair(condition: str, photos: Path, out: Path, trains: bool) -> None:
+    pairs = out / "pairs" / condition
     if (pairs / "manifest.json").exists():
         _say("there already")
         return
+    if trains:
+        generator, which = _train(condition, photos, out), ["--split", "held-out"]
+    else:
+        generator, which = GENERATORS / f"flowers-{condition}", ["--split", "all", "-n", str(PAIRS)]
+    options = ["--checkpoint", str(generator), "--photos", str(photos), "--condition", condition, "--keep-luminance"]
+    _run("pairs", "make", *options, *which, "--out", str(pairs))
+
+
+def _train(condition: str, photos: Path, out: Path) -> Path:
+    run = out / "runs" / condition
     if not (run / "checkpoint.safetensors").exists():
         shutil.rmtree(run, ignore_errors=True)  # stopped before it had anything to go on from
     resume = ["--resume"] if run.exists() else []
     _run("train", str(HERE / "configs" / f"{condition}-demo.toml"), "--photos", str(photos), "--out", str(run), *resume)
-    options = ["--checkpoint", str(run), "--photos", str(photos), "--condition", condition, "--keep-luminance"]
-    _run("pairs", "make", *options, "--out", str(pairs))
+    return run
 
 
 def _create_study(out: Path, database: list[str]) -> None:
