@@ -38,4 +38,4 @@ lint: .venv/installed-dev
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python3 has no venv; install it (Debian: apt install python3-venv)"; exit 2; }
 
 clean:
-	rm -rf .venv realism-demo
+	rm -rf .venv realism-demo realism-demo-train

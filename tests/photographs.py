@@ -14,6 +14,7 @@ SMALL = TrainConfig(
     generator_depth=2,
     generator_width=4,
     discriminator_width=4,
+    discriminator_norm="none",
     held_out=0.4,
     batch_size=4,
     steps=4,

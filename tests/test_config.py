@@ -76,7 +76,7 @@ def test_unknown_setting_names_the_nearest():
         ({"colour_space": "hsv"}, "colour_space is 'hsv'; choose one of 'rgb', 'lab'"),
         (
             {"discriminator_norm": "instance"},
-            "discriminator_norm is 'instance'; choose one of 'none', 'batch', 'layer'",
+            "discriminator_norm is 'instance'; choose one of 'auto', 'none', 'batch', 'layer'",
         ),
         ({"lr_schedule": "step"}, "lr_schedule is 'step'; choose one of 'constant', 'linear', 'cosine'"),
         ({"lr_decay_from": 1.1}, "lr_decay_from is 1.1; choose a value from 0 to 1"),
@@ -165,3 +165,9 @@ def test_file_that_is_no_toml_or_is_not_there_is_named(tmp_path):
         read_config(tmp_path / "c.toml")
     with pytest.raises(ConfigError, match=r"d.toml cannot be read \(No such file"):
         read_config(tmp_path / "d.toml")
+
+
+@pytest.mark.parametrize(("objective", "norm"), [("cgan", "batch"), ("wgan", "batch"), ("wgan-gp", "layer")])
+def test_norm_of_the_discriminator_is_chosen_for_the_objective(objective, norm):
+    assert TrainConfig(objective=objective).norm == norm
+    assert TrainConfig(objective=objective, discriminator_norm="none").norm == "none"

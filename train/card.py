@@ -46,11 +46,13 @@ def _curves(rows: list[dict[str, Any]]) -> bytes:
                 axes.plot(*zip(*points, strict=True), label=name.replace("_", " "), linewidth=1)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("step", fontsize=8)
-        axes.tick_params(labelsize=8)
+        axes.tick_params(which="both", labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         if is_log:
             axes.set_yscale("log")
-        if len(axes.lines) > 1:
+        else:
+            axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
+        if axes.lines:
             axes.legend(fontsize=8, frameon=False)
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=110, metadata={"Software": None})

@@ -40,7 +40,7 @@ class TrainConfig:
     generator_depth: int = 7
     generator_width: int = 64
     discriminator_width: int = 64
-    discriminator_norm: Norm = "none"
+    discriminator_norm: Literal["auto", "none", "batch", "layer"] = "auto"  # layer for wgan-gp, else batch
 
     # Photographs.
     held_out: float = DEFAULT_HELD_OUT  # fraction that is never trained on
@@ -96,6 +96,13 @@ class TrainConfig:
                 'discriminator_norm is "batch", but the penalty of wgan-gp is on each picture\'s own score, which batch '
                 'norm ties to the others; take "layer" or "none"'
             )
+
+    @property
+    def norm(self) -> Norm:
+        """Of the discriminator: the one with which it learns, if none is chosen (docs/training.md has the measurements)."""
+        if self.discriminator_norm == "auto":
+            return "layer" if self.objective == "wgan-gp" else "batch"
+        return self.discriminator_norm
 
     @property
     def has_critic(self) -> bool:

@@ -45,9 +45,7 @@ def start_state(config: TrainConfig, processes: Processes) -> TrainState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         generator = Generator(config.generator_depth, config.generator_width, channels)
-        discriminator = Discriminator(
-            config.image_size, config.discriminator_width, config.discriminator_norm, channels
-        )
+        discriminator = Discriminator(config.image_size, config.discriminator_width, config.norm, channels)
     for network in (generator, discriminator):
         network.to(processes.device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster; the stubs lack it
