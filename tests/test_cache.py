@@ -14,7 +14,7 @@ from photographs import SMALL, write_photos
 from pictures import colourful
 
 from train import cache as cache_module
-from train.cache import default_cache, read_pictures
+from train.cache import read_pictures, usable_cache
 from train.loop import load_photos
 from train.photos import PhotoError, find_photos
 
@@ -138,7 +138,7 @@ def test_cache_killed_in_the_middle_is_not_taken_for_whole(folder, tmp_path):
     script = """
         import os, signal, sys
         from pathlib import Path
-        from train.cache import read_pictures
+        from train.cache import read_pictures, usable_cache
         from train.photos import find_photos
 
         def killed(chunks):
@@ -257,8 +257,19 @@ def test_more_photos_than_a_chunk_are_all_read_once(tmp_path):
 def test_cache_lies_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("REALISM_CACHE", str(tmp_path / "a"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
-    assert default_cache() == tmp_path / "a"
+    assert usable_cache(print) == tmp_path / "a"
     monkeypatch.delenv("REALISM_CACHE")
-    assert default_cache() == tmp_path / "b" / "realism"
+    assert usable_cache(print) == tmp_path / "b" / "realism"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_cache() == Path.home() / ".cache/realism"
+    monkeypatch.setenv("HOME", str(tmp_path / "c"))
+    assert usable_cache(print) == tmp_path / "c/.cache/realism"
+
+
+def test_home_that_cannot_be_written_is_told_and_done_without(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.delenv("REALISM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    told = []
+    assert usable_cache(told.append) is None
+    assert len(told) == 1
+    assert "photos are held in memory" in told[0]

@@ -169,5 +169,5 @@ def test_file_that_is_no_toml_or_is_not_there_is_named(tmp_path):
 
 @pytest.mark.parametrize(("objective", "norm"), [("cgan", "batch"), ("wgan", "batch"), ("wgan-gp", "layer")])
 def test_norm_of_the_discriminator_is_chosen_for_the_objective(objective, norm):
-    assert TrainConfig(objective=objective).norm == norm
-    assert TrainConfig(objective=objective, discriminator_norm="none").norm == "none"
+    assert TrainConfig(objective=objective).discriminator_norm == norm
+    assert TrainConfig(objective=objective, discriminator_norm="none").discriminator_norm == "none"

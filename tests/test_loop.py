@@ -140,7 +140,7 @@ def test_second_signal_interrupts_at_once(photos, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "train_step", interrupted_twice)
     with pytest.raises(KeyboardInterrupt, match="^$"):
         run_training(photos, tmp_path / "run", SMALL)
-    assert not (tmp_path / "run" / CHECKPOINT).exists()  # the first signal saves, the second does not wait for that
+    assert load_generator(tmp_path / "run", CPU).step == 0  # the first signal saves, the second does not wait for that
 
 
 def test_loss_that_is_no_number_stops_and_the_last_checkpoint_stays(photos, tmp_path, monkeypatch):
@@ -389,3 +389,47 @@ def test_run_does_not_start_from_a_generator_of_another_build(photos, tmp_path):
     state = open_run(tmp_path / "second", wider, load_photos(photos, wider).provenance, ALONE, False)
     with pytest.raises(TrainError, match=r"to start from has generator_width = 4, the config says 8; make them equal"):
         loop.start_from(state, wider, load_generator(tmp_path / "first", ALONE.device))
+
+
+def test_weights_that_are_no_numbers_never_replace_the_checkpoint(photos, tmp_path, monkeypatch):
+    train_step = loop.train_step
+
+    def spoiled(state, *given):
+        losses = train_step(state, *given)  # finite: they came before the update
+        if state.step == 4:
+            with torch.no_grad():
+                state.generator.last.weight.fill_(float("nan"))
+        return losses
+
+    monkeypatch.setattr(loop, "train_step", spoiled)
+    for steps in (4, 5):  # at the last step, and at a checkpoint
+        with pytest.raises(
+            TrainError, match=r"step 4 made weights that are no numbers; the checkpoint before it stays"
+        ):
+            run_training(photos, tmp_path / str(steps), dataclasses.replace(SMALL, steps=steps))
+        assert load_generator(tmp_path / str(steps), ALONE.device).step == 2
+
+
+def test_run_that_is_being_trained_is_not_trained_by_another(photos, tmp_path):
+    run_training(photos, tmp_path / "run", dataclasses.replace(SMALL, steps=2))
+    refused = pytest.raises(TrainError, match=r"is being trained by another process; wait for it, or choose another")
+    with loop._only_writer(tmp_path / "run"), refused:
+        run_training(photos, tmp_path / "run", SMALL, resume=True)
+    assert run_training(photos, tmp_path / "run", SMALL, resume=True).step == 4
+
+
+def test_crash_before_the_first_checkpoint_leaves_something_to_go_on_from(photos, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError, match="division"):
+            run_training(photos, tmp_path / "run", SMALL)
+    run_training(photos, tmp_path / "run", SMALL, resume=True)
+    run_training(photos, tmp_path / "whole", SMALL)
+    assert (tmp_path / "run" / CHECKPOINT).read_bytes() == (tmp_path / "whole" / CHECKPOINT).read_bytes()
+
+
+def test_begun_run_does_not_start_from_another_generator(photos, tmp_path):
+    run_training(photos, tmp_path / "first", L1_ALONE)
+    state = run_training(photos, tmp_path / "second", SMALL)
+    with pytest.raises(TrainError, match=r"the run has begun, and not from this generator; leave --start-from out"):
+        loop.start_from(state, SMALL, load_generator(tmp_path / "first", ALONE.device))

@@ -298,3 +298,25 @@ def test_source_json_that_cannot_be_read_is_named(tmp_path, content):
     (tmp_path / "source.json").write_bytes(content)
     with pytest.raises(PhotoError, match=r"source.json cannot be read \(.+\); mend it, or remove it"):
         read_source(tmp_path)
+
+
+def test_16_bit_photo_keeps_its_tones(tmp_path):
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(1, 64).repeat(4, axis=0)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert np.abs(np.asarray(open_photo(tmp_path / "ramp.png"))[0, :, 0] - ramp[0] / 257).max() <= 1
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_photo_without_a_stated_range_is_broken(tmp_path, kind):
+    Image.fromarray(np.linspace(0, 1000, 64).astype(kind).reshape(8, 8)).save(tmp_path / "odd.tif")
+    with pytest.raises(
+        PhotoError, match=r"odd.tif cannot be decoded \(mode . has no stated range; save it with 8 or 16"
+    ):
+        open_photo(tmp_path / "odd.tif")
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    picture = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    picture.putpixel((1, 0), (255, 0, 0, 0))
+    picture.save(tmp_path / "half.png")
+    assert list(open_photo(tmp_path / "half.png").get_flattened_data()) == [(255, 0, 0), (255, 255, 255)]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,12 +29,21 @@ class Pictures:
     left_out: tuple[tuple[Photo, str], ...] = ()
 
 
-def default_cache() -> Path:
-    """Where decoded photos are kept: ``REALISM_CACHE``, else the user's cache folder."""
+def usable_cache(tell: Callable[[str], object]) -> Path | None:
+    """Where decoded photos are kept: ``REALISM_CACHE``, else the user's cache folder; None, and told, if that is read-only."""
     named = os.environ.get("REALISM_CACHE")
     if named:
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "realism"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "realism"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        tell(
+            f"cache {folder} cannot be used ({error.strerror}): photos are held in memory, and decoded again next time"
+        )
+        return None
 
 
 def read_pictures(
@@ -86,10 +96,12 @@ def _write_cache(
 ) -> None:
     pixels_file.parent.mkdir(parents=True, exist_ok=True)
     # Several processes may fill one cache: each writes a file of its own, and the last to finish puts the same in place.
-    aside = pixels_file.with_name(f".{pixels_file.name}.{os.getpid()}")
+    number, name = tempfile.mkstemp(prefix=f".{pixels_file.name}.", dir=pixels_file.parent)
+    aside = Path(name)
     try:
-        with aside.open("wb") as file:
+        with os.fdopen(number, "wb") as file:
             used, left_out = _decode(photos, image_size, side, lambda row: file.write(row.tobytes()), progress)
+        aside.chmod(0o644)  # other users may share the cache
         aside.replace(pixels_file)
         aside.write_text(json.dumps({"used": used, "left_out": left_out}), encoding="utf-8")
         aside.replace(index_file)

@@ -3,6 +3,7 @@
 The headings follow Mitchell et al. 2019, *Model cards for model reporting*; the front matter is that of model hubs.
 """
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from train.checkpoint import GENERATOR, read_about, write_atomically
+from train.checkpoint import GENERATOR, GeneratorFile, read_about, write_atomically
 from train.config import TrainConfig
 from train.log import LOG, read_log
 
+TABLE = "photos.csv"  # which photo was on which side, and in which row of the sample grids
 CARD, CURVES, MEASURES, SAMPLES = "README.md", "curves.png", "measures.json", "samples"
 # Rows of the picture of the curves: what is drawn together, and its axis.
 PANELS = (
@@ -60,22 +62,19 @@ def _curves(rows: list[dict[str, Any]]) -> bytes:
 
 
 def _card(run: Path, rows: list[dict[str, Any]]) -> str:
-    config, step, photos = read_about(run / GENERATOR)
-    grids = sorted((run / SAMPLES).glob("step-*.png"), key=_step_of)
+    about = read_about(run / GENERATOR)
+    config, photos = about.config, about.photos
     alarms = [f"- step {row['step']}: {row['alarm']}" for row in rows if "alarm" in row]
+    kind = config.objective.upper() if config.has_critic else "L1"
     parts = [
         _front_matter(config, photos.licence),
-        f"# {config.name}: {config.objective.upper()} colourisation at {config.image_size} × {config.image_size}",
-        _what(config, step),
+        f"# {config.name}: {kind} colourisation at {config.image_size} × {config.image_size}",
+        _what(about),
         "## Data",
         f"{photos.n_train} photographs of **{photos.source}** were trained on, {photos.n_held_out} were held out. "
         f"Licence of the photographs: {photos.licence}. Which photograph was on which side stands in `photos.csv`; "
         f"sha256 of the split: `{photos.split_sha256}`.",
-        "## Samples" if grids else "",
-        f"Held-out photographs at step {_step_of(grids[-1])}: grayscale, real, fake.\n\n"
-        f"![Held-out photographs]({SAMPLES}/{grids[-1].name})"
-        if grids
-        else "",
+        _samples(run),
         "## Measures",
         _measures(run, rows),
         "## Curves\n\n![Losses and measures, step by step](curves.png)" if (run / CURVES).exists() else "",
@@ -94,17 +93,51 @@ def _front_matter(config: TrainConfig, licence: str) -> str:
     return "\n".join(("---", *lines, f"license_name: {json.dumps(licence, ensure_ascii=False)}", tags, "---"))
 
 
-def _what(config: TrainConfig, step: int) -> str:
+def _what(about: GeneratorFile) -> str:
+    config = about.config
     result = "colours (ab) for the photograph's own luminance" if config.colour_space == "lab" else "an RGB picture"
-    return (
+    aims = "to be close to the photograph (L1)"
+    if config.has_critic:
+        aims += f" and to be taken for real by a critic ({config.objective})"
+    sentences = [
         f"A U-Net of depth {config.generator_depth} and width {config.generator_width} that takes the luminance of a "
-        f"photograph and gives {result}. It was trained for {step} steps of batch {config.batch_size}, to be close to "
-        f"the photograph (L1) and to be taken for real by a critic ({config.objective})."
-    )
+        f"photograph and gives {result}.",
+        f"It was trained for {about.step} steps of batch {config.batch_size}, {aims}.",
+    ]
+    if about.started_from:
+        sentences.append(
+            f"It began with the weights of another generator (sha256 `{about.started_from}`); the photographs that one "
+            "was trained on count as trained on."
+        )
+    if config.average_decay:
+        sentences.append(f"Its weights are a running mean over the steps (decay {config.average_decay}).")
+    if about.is_half:
+        sentences.append("Its convolutions are stored in half precision.")
+    return " ".join(sentences)
+
+
+def last_grid(run: Path) -> Path | None:
+    """The sample grid of the latest step."""
+    return max((run / SAMPLES).glob("step-*.png"), key=_step_of, default=None)
 
 
 def _step_of(grid: Path) -> int:
     return int(grid.stem.removeprefix("step-"))
+
+
+def _samples(run: Path) -> str:
+    grid = last_grid(run)
+    if grid is None:
+        return ""
+    shown = ""
+    if (run / TABLE).exists():
+        with (run / TABLE).open(newline="", encoding="utf-8") as file:
+            rows = sorted((int(row["row"]), row["file"]) for row in csv.DictReader(file) if row.get("row"))
+        shown = " Rows from the top: " + ", ".join(f"`{name}`" for _, name in rows) + "."
+    return (
+        f"## Samples\n\nHeld-out photographs at step {_step_of(grid)}: grayscale, real, fake.{shown}\n\n"
+        f"![Held-out photographs]({SAMPLES}/{grid.name})"
+    )
 
 
 def _measures(run: Path, rows: list[dict[str, Any]]) -> str:

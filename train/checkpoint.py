@@ -98,6 +98,17 @@ class TrainedGenerator:
     sha256: str
 
 
+@dataclass(frozen=True)
+class GeneratorFile:
+    """What a generator's file says of itself; ``started_from`` is the sha256 of the generator it began with, if any."""
+
+    config: TrainConfig
+    step: int
+    photos: Provenance
+    started_from: str | None
+    is_half: bool
+
+
 def save_run(run: Path, state: TrainState, config: TrainConfig, photos: Provenance) -> None:
     """Write both files; the checkpoint last, so that what it says is done has its generator."""
     about = {"step": state.step, "config": config.to_dict(), "photos": photos.to_dict()}
@@ -152,14 +163,16 @@ def load_generator(path: Path, device: torch.device) -> TrainedGenerator:
     return TrainedGenerator(generator.to(device).eval(), config, about.step, photos, sha256)
 
 
-def read_about(path: Path) -> tuple[TrainConfig, int, Provenance]:
-    """Settings, step and photos of a generator's file, without building it.
+def read_about(path: Path) -> GeneratorFile:
+    """What a generator's file says, without building the generator.
 
     Raises:
         CheckpointError: as ``load_state``.
     """
     tensors, about = _read(path, GENERATOR_FORMAT)
-    return _config(path, about), about.step, _provenance(path, about, tensors)
+    is_half = any(tensor.dtype == torch.float16 for tensor in tensors.values())
+    photos = _provenance(path, about, tensors)
+    return GeneratorFile(_config(path, about), about.step, photos, about.started_from, is_half)
 
 
 def halve_generator(path: Path, out: Path) -> None:

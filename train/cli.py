@@ -189,7 +189,7 @@ def train(
     import torch
 
     from train import loop
-    from train.cache import default_cache
+    from train.cache import usable_cache
     from train.checkpoint import GENERATOR, load_generator, read_about
     from train.config import read_config
     from train.parallel import join_processes
@@ -206,20 +206,21 @@ def train(
         loop.refuse_existing(run, resume)
         about = read_source(folder)
         if resume and (run / GENERATOR).exists():
-            stored = read_about(run / GENERATOR)[2]
+            stored = read_about(run / GENERATOR).photos
             about = {"name": stored.source, "licence": stored.licence}
-        photos = loop.load_photos(
-            folder,
-            config,
-            source=source_name or about.get("name"),
-            licence=licence or about.get("licence", "not stated"),
-            cache=default_cache(),
-            progress=show_bar("Reading photos"),
-        )
+        with processes.one_here_first():
+            photos = loop.load_photos(
+                folder,
+                config,
+                source=source_name or about.get("name"),
+                licence=licence or about.get("licence", "not stated"),
+                cache=usable_cache(lambda problem: say(problem, err=True)),
+                progress=show_bar("Reading photos"),
+            )
         for line in photos.left_out:
             say(f"left out: {line}", err=True)
         state = loop.open_run(run, config, photos.provenance, processes, resume)
-        if start and state.step == 0:
+        if start:
             loop.start_from(state, config, load_generator(start, processes.device))
         say(
             f"{config.name}: {photos.provenance.n_train} photos to train on, {photos.provenance.n_held_out} held out, "
@@ -229,7 +230,8 @@ def train(
         if dry_run:
             return
         if state.step >= min(config.steps, until or config.steps):
-            say(f"run {run} is finished at step {state.step}; there is nothing to do. Raise steps to go on")
+            more = "steps" if state.step >= config.steps else "--until"
+            say(f"run {run} is at step {state.step}; there is nothing to do. Raise {more} to go on")
             return
         loop.train(state, config, photos, run, until=until, console=Console(stderr=True))
         if state.step < min(config.steps, until or config.steps):

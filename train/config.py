@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from models.color import ColourSpace
-from models.discriminator import Norm, layer_count
+from models.discriminator import layer_count
 from models.generator import bottleneck_size, check_size
 from protocol import InputError
 from train.photos import DEFAULT_HELD_OUT
@@ -74,6 +74,8 @@ class TrainConfig:
     on_alarm: Literal["warn", "stop"] = "warn"  # what a sign of a training gone wrong does
 
     def __post_init__(self) -> None:
+        if self.discriminator_norm == "auto":  # what is stored says what was done
+            object.__setattr__(self, "discriminator_norm", "layer" if self.objective == "wgan-gp" else "batch")
         for name, low, high in RANGES:
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -96,13 +98,6 @@ class TrainConfig:
                 'discriminator_norm is "batch", but the penalty of wgan-gp is on each picture\'s own score, which batch '
                 'norm ties to the others; take "layer" or "none"'
             )
-
-    @property
-    def norm(self) -> Norm:
-        """Of the discriminator: the one with which it learns, if none is chosen (docs/training.md has the measurements)."""
-        if self.discriminator_norm == "auto":
-            return "layer" if self.objective == "wgan-gp" else "batch"
-        return self.discriminator_norm
 
     @property
     def has_critic(self) -> bool:
@@ -171,8 +166,8 @@ def read_config(path: Path) -> TrainConfig:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"config {path} cannot be read ({error.strerror}); give a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config {path} is not TOML ({error})") from error
+    except (ValueError, RecursionError) as error:  # TOML's own errors, wrong bytes, endless numbers and nesting
+        raise ConfigError(f"config {path} is not TOML ({error!s:.200})") from error
     return parse_config(raw, where=f"config {path}")
 
 
@@ -186,7 +181,7 @@ def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
     settings = {}
     for name, value in raw.items():
         if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, kinds, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(kinds)}"
             raise ConfigError(f"{where}: {name!r} is not a setting; {hint}")
         settings[name] = _checked(name, value, kinds[name], where)

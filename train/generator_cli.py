@@ -24,7 +24,11 @@ from train.cli import DEVICES, FOLDER, HELP, show_bar
     show_default=True,
     help="The held-out side of the generator's split, or every photo that it was not trained on.",
 )
-@click.option("--card/--no-card", default=True, show_default=True, help="Put the measures in the card of a run.")
+@click.option(
+    "--card/--no-card",
+    default=None,
+    help="Put the measures in the card.  [default: for a run, on all photos that it holds out]",
+)
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help="auto: CUDA where there is a GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
@@ -33,7 +37,7 @@ def evaluate(
     n_photos: int | None,
     seed: int,
     side: Any,
-    card: bool,
+    card: bool | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -48,12 +52,14 @@ def evaluate(
     Example:  realism evaluate runs/cgan --photos flowers/
               realism evaluate pairs/cgan --json
     """
-    from train.checkpoint import load_generator, write_atomically
+    from train.checkpoint import CHECKPOINT, load_generator, write_atomically
     from train.device import pick_device
     from train.evaluate import from_generator, from_pairset, measure, text_table
     from train.pairs import select_photos
 
     if (source / "manifest.json").exists():
+        if folder or n_photos:
+            raise click.UsageError(f"{source} is a pair set, which is measured whole; leave --photos and -n out.")
         about: dict[str, Any] = {"pairset": str(source)}
         pictures = from_pairset(source)
     else:
@@ -69,10 +75,13 @@ def evaluate(
     measured = measure(*pictures, seed=seed, progress=show_bar("Training the observer"))
     table = text_table(measured)
     answer = about | measured.to_dict() | {"seed": seed}
+    if card is None:
+        card = (source / CHECKPOINT).exists() and n_photos is None and side == "held-out"
     if card and "generator" in about and source.is_dir():
         from train.card import MEASURES, write_card
 
-        said = f"On {measured.overall.n} photographs of {about['photos']} that were not trained on, at step {trained.step}:"
+        which = "held out" if side == "held-out" else "not trained on"
+        said = f"On {measured.overall.n} photographs of {about['photos']}, {which}, at step {trained.step}:"
         stored = json.dumps(answer | {"table": f"{said}\n\n{table}"}, indent=1, ensure_ascii=False)
         write_atomically(source / MEASURES, stored.encode())
         write_card(source)

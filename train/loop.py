@@ -1,10 +1,13 @@
 """The training loop: settings and a folder of photos in; a run's folder with generator, samples and log out."""
 
 import csv
+import fcntl
 import io
 import math
+import os
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from protocol import InputError
 from train.cache import Pictures, read_pictures
-from train.card import write_card
+from train.card import TABLE, write_card
 from train.checkpoint import CHECKPOINT, Provenance, TrainedGenerator, load_state, save_run, write_atomically
 from train.config import TrainConfig
 from train.interrupt import stop_requests
@@ -24,10 +27,10 @@ from train.parallel import Processes
 from train.photos import PhotoError, Split, find_photos, split_photos
 from train.photos import Progress as ShowProgress
 from train.record import Record
+from train.samples import GRID_ROWS
 from train.steps import TrainState, open_batches, start_state, train_step
 
 MEASURED = 32  # held-out photos that are measured
-TABLE = "photos.csv"  # which photo was on which side
 ON_DEVICE = 0.25  # of the free memory: a set of photos that takes less is kept on the GPU
 
 
@@ -83,12 +86,13 @@ def load_photos(
     )
     # Spread over the hashes' order, so that crops of several photographs are seen.
     seen = np.linspace(0, len(held_out.photos) - 1, min(MEASURED, len(held_out.photos))).round().astype(int)
+    rows = {held_out.photos[i].sha256: row for row, i in enumerate(seen[:GRID_ROWS], start=1)}
     return TrainingPhotos(
         train=_tensor(train),
         held_out=torch.from_numpy(held_out.pixels[seen]).permute(0, 3, 1, 2),
         provenance=provenance,
         left_out=tuple(f"{photo.path} {why}" for photo, why in (*train.left_out, *held_out.left_out)),
-        table=_table(folder, split, left_out),
+        table=_table(folder, split, left_out, rows),
     )
 
 
@@ -98,14 +102,23 @@ def _tensor(pictures: Pictures) -> Tensor:
         return torch.from_numpy(pictures.pixels)  # (N, S, S, 3)
 
 
-def _table(folder: Path, split: Split, left_out: dict[str, str]) -> str:
+def _table(folder: Path, split: Split, left_out: dict[str, str], rows: dict[str, int]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "sha256", "source_sha256", "side", "left_out"])
+    writer.writerow(["file", "sha256", "source_sha256", "side", "left_out", "row"])
     for side, photos in (("train", split.train), ("held-out", split.held_out)):
         for photo in photos:
             file = photo.path.relative_to(folder).as_posix()
-            writer.writerow([file, photo.sha256, photo.source_sha256, side, left_out.get(photo.sha256, "")])
+            writer.writerow(
+                [
+                    file,
+                    photo.sha256,
+                    photo.source_sha256,
+                    side,
+                    left_out.get(photo.sha256, ""),
+                    rows.get(photo.sha256, ""),
+                ]
+            )
     return text.getvalue()
 
 
@@ -127,8 +140,14 @@ def start_from(state: TrainState, config: TrainConfig, start: TrainedGenerator) 
     """Give the generator, at step 0, the weights of one trained before; the photos it has seen count as trained on.
 
     Raises:
-        TrainError: if that one is built otherwise.
+        TrainError: if that one is built otherwise, or the run has begun from another.
     """
+    if state.step > 0 or state.started_from:
+        if state.started_from != start.sha256:
+            raise TrainError(
+                "the run has begun, and not from this generator; leave --start-from out, or choose another --out"
+            )
+        return
     for name in ("generator_depth", "generator_width", "colour_space"):
         ours, its = getattr(config, name), getattr(start.config, name)
         if ours != its:
@@ -196,6 +215,9 @@ def train(
         record = None
         if processes.is_writer:
             run.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_only_writer(run))
+            if not (run / CHECKPOINT).exists():  # from here on a crash leaves something to go on from
+                save_run(run, state, config, photos.provenance)
             write_atomically(run / "config.toml", config.to_toml().encode())
             write_atomically(run / TABLE, photos.table.encode(errors="backslashreplace"))  # of names that are no UTF-8
             held_out = photos.held_out.to(processes.device)
@@ -220,6 +242,8 @@ def train(
                     raise TrainError(
                         f"run {run}: step {state.step} gave {numbers}; lower the learning rates, and train again"
                     )
+                if is_saved or stopping:
+                    _refuse_spoiled(run, state)
                 if record and is_logged:
                     record.numbers(numbers, batches.waited_s)
             if record and is_shown:
@@ -231,6 +255,7 @@ def train(
             if is_saved and not stopping and record:
                 save_run(run, state, config, photos.provenance)
 
+        _refuse_spoiled(run, state)
         if record:
             save_run(run, state, config, photos.provenance)
             write_card(run)
@@ -239,6 +264,32 @@ def train(
         raise TrainError(
             f"run {run}: stopped at step {state.step} and saved. {record.alarms_raised[0]}; "
             'or go on in spite of it with on_alarm = "warn" and --resume'
+        )
+
+
+@contextmanager
+def _only_writer(run: Path) -> Iterator[None]:
+    """Within it, no other process trains into the run's folder; the system ends the claim when this one dies."""
+    folder = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise TrainError(
+            f"run {run} is being trained by another process; wait for it, or choose another --out"
+        ) from error
+    finally:
+        os.close(folder)
+
+
+def _refuse_spoiled(run: Path, state: TrainState) -> None:
+    """Stop before weights that are no numbers take the place of the last checkpoint: the losses came before the update."""
+    networks = [state.generator, state.discriminator, *filter(None, (state.average,))]
+    tensors = [tensor for network in networks for tensor in network.state_dict().values()]
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+        raise TrainError(
+            f"run {run}: step {state.step} made weights that are no numbers; the checkpoint before it stays. "
+            "Lower the learning rates, and train again"
         )
 
 

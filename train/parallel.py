@@ -7,12 +7,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from train.device import DeviceError, pick_device
@@ -25,6 +24,7 @@ class Processes:
     device: torch.device
     rank: int = 0
     n: int = 1
+    rank_here: int = 0  # among those of this machine
 
     @property
     def is_writer(self) -> bool:
@@ -45,6 +45,15 @@ class Processes:
         """Until all processes have come here."""
         if self.n > 1:
             dist.barrier()
+
+    @contextmanager
+    def one_here_first(self) -> Iterator[None]:
+        """Within it, one process of each machine goes before the others: they find on its disk what it has made."""
+        if self.rank_here > 0:
+            self.wait()
+        yield
+        if self.rank_here == 0:
+            self.wait()
 
     def share(self, network: nn.Module) -> nn.Module:
         """The network with its gradients averaged and its batch norm's statistics taken over all processes."""
@@ -78,12 +87,32 @@ def join_processes(device_name: str) -> Iterator[Processes]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Processes(device, rank, n)
+        yield Processes(device, rank, n, local_rank)
     finally:
         dist.destroy_process_group()
 
 
 SET_BY_TORCHRUN = (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"))
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    return cast(Tensor, _SumOverProcesses.apply(x))
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -94,9 +123,9 @@ class SharedBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         n = x.numel() // x.shape[1] * dist.get_world_size()
         x32 = x.float()
-        mean = all_reduce(x32.sum(dim=(0, 2, 3))) / n  # (C,)
+        mean = _sum_over_processes(x32.sum(dim=(0, 2, 3))) / n  # (C,)
         centred = x32 - mean.view(1, -1, 1, 1)
-        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / n  # (C,)
+        variance = _sum_over_processes(centred.square().sum(dim=(0, 2, 3))) / n  # (C,)
         with torch.no_grad():
             cast(Tensor, self.num_batches_tracked).add_(1)
             cast(Tensor, self.running_mean).lerp_(mean, cast(float, self.momentum))

@@ -215,7 +215,7 @@ def never_trained_on(photos: Iterable[Photo], trained: frozenset[str]) -> tuple[
 
 
 def open_photo(path: Path) -> Image.Image:
-    """The photograph upright, in RGB.
+    """The photograph upright, in RGB, on white where it is transparent.
 
     Raises:
         BrokenPhotoError: if the file cannot be decoded.
@@ -225,6 +225,11 @@ def open_photo(path: Path) -> Image.Image:
             upright = ImageOps.exif_transpose(file)
             if upright.mode.startswith("I;16"):  # which Pillow would clip at 255
                 upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
+            elif upright.mode in ("I", "F"):
+                raise ValueError(f"mode {upright.mode} has no stated range; save it with 8 or 16 bits")
+            if upright.has_transparency_data:  # what lies under it was not meant to be seen
+                upright = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
             return upright.convert("RGB")
     except DECODING_ERRORS as error:
         reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else error

@@ -9,11 +9,11 @@ import torch
 from models.color import from_network
 from models.generator import colour
 from protocol.whole_folder import whole_folder
-from train.card import CARD, CURVES, MEASURES, SAMPLES, write_card
+from train.card import CARD, CURVES, MEASURES, SAMPLES, TABLE, last_grid, write_card
 from train.checkpoint import GENERATOR, halve_generator, load_generator
 from train.log import LOG
 
-COPIED = ("config.toml", LOG, CURVES, MEASURES, "photos.csv")
+COPIED = ("config.toml", LOG, CURVES, MEASURES, TABLE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def publish(run: Path, out: Path, *, replace: bool = False) -> Published:
             if (run / name).exists():
                 shutil.copyfile(run / name, aside / name)
         (aside / SAMPLES).mkdir()
-        for grid in sorted((run / SAMPLES).glob("step-*.png"))[-1:]:
+        grid = last_grid(run)
+        if grid:
             shutil.copyfile(grid, aside / SAMPLES / grid.name)
         write_card(aside)
         half = load_generator(aside, torch.device("cpu"))

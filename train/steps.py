@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.color import CHANNELS
-from models.discriminator import Discriminator, score_both
+from models.discriminator import Discriminator, Norm, score_both
 from models.generator import Generator
 from models.losses import OBJECTIVES, GradientRatio, clamp_weights, gradient_penalty
 from train.batches import Batch, Batches
@@ -45,7 +45,9 @@ def start_state(config: TrainConfig, processes: Processes) -> TrainState:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         generator = Generator(config.generator_depth, config.generator_width, channels)
-        discriminator = Discriminator(config.image_size, config.discriminator_width, config.norm, channels)
+        discriminator = Discriminator(
+            config.image_size, config.discriminator_width, cast(Norm, config.discriminator_norm), channels
+        )
     for network in (generator, discriminator):
         network.to(processes.device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster; the stubs lack it
