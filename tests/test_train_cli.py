@@ -160,7 +160,7 @@ def test_resuming_a_finished_run_says_so_and_changes_nothing(folder, run):
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     done = call("train", run.parent / "small.toml", "--photos", folder, "--out", run, "--resume")
     assert done.exit_code == 0
-    assert "is finished at step 4; there is nothing to do" in done.output
+    assert "is at step 4; there is nothing to do. Raise steps to go on" in done.output
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -235,7 +235,8 @@ def test_killed_training_goes_on_from_its_checkpoint_bit_for_bit(folder, tmp_pat
     run = tmp_path / "killed"
     process = command(*arguments, run)
     deadline = time.monotonic() + 120
-    while not (run / CHECKPOINT).exists():
+    alone = Processes(torch.device("cpu"))
+    while not (run / CHECKPOINT).exists() or load_state(run, alone)[0].step == 0:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -243,7 +244,7 @@ def test_killed_training_goes_on_from_its_checkpoint_bit_for_bit(folder, tmp_pat
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     n_train = load_generator(run, torch.device("cpu")).photos.n_train
-    step = load_state(run, Processes(torch.device("cpu")))[0].step
+    step = load_state(run, alone)[0].step
     assert 0 < step < config.steps
     assert step * config.batch_size % n_train != 0  # in the middle of an epoch
     assert not (run / "README.md").exists()  # nor did it end by itself
@@ -375,7 +376,7 @@ def test_training_stops_where_it_was_told_to_and_goes_on(folder, config, tmp_pat
     assert (done.exit_code, load_generator(run, torch.device("cpu")).step) == (0, 2)
     assert "steps 0 to 2 on" in done.output
     again = call("train", config, "--photos", folder, "--out", run, "--until", 2, "--resume")
-    assert "is finished at step 2; there is nothing to do" in again.output
+    assert "is at step 2; there is nothing to do. Raise --until to go on" in again.output
     assert call("train", config, "--photos", folder, "--out", run, "--resume").exit_code == 0
     assert load_generator(run, torch.device("cpu")).step == 4
 

@@ -38,6 +38,22 @@ def show_bar(what: str) -> Any:
     return show
 
 
+def _set_threads(ctx: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    if value:
+        import torch
+
+        torch.set_num_threads(value)
+
+
+THREADS = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    callback=_set_threads,
+    expose_value=False,
+    help="CPU threads.  [default: all cores]",
+)
+
+
 def _number(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
     if math.isnan(value):  # click's range lets it through: it is neither below nor above
         raise click.BadParameter("nan is not a number.")
@@ -144,7 +160,7 @@ def fetch(name: str, out: Path) -> None:
 @click.option("--out", "run", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--resume", is_flag=True, help="Go on from the run's checkpoint, exactly as if it had not stopped.")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help="auto: CUDA where there is a GPU.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@THREADS
 @click.option("--until", type=click.IntRange(1), help="Stop at this step, to go on later.  [default: the end]")
 @click.option(
     "--source", "source_name", help="Name of the photographs' source.  [default: FOLDER/source.json, its name]"
@@ -165,7 +181,6 @@ def train(
     run: Path,
     resume: bool,
     device: str,
-    threads: int | None,
     until: int | None,
     start: Path | None,
     source_name: str | None,
@@ -186,8 +201,6 @@ def train(
               realism train configs/cgan-demo.toml --photos flowers/ --out runs/cgan --resume
               torchrun --nproc-per-node 4 -m realism train my.toml --photos flowers/ --out runs/cgan
     """
-    import torch
-
     from train import loop
     from train.cache import usable_cache
     from train.checkpoint import GENERATOR, load_generator, read_about
@@ -195,8 +208,6 @@ def train(
     from train.parallel import join_processes
 
     config = read_config(config_path)
-    if threads:
-        torch.set_num_threads(threads)
     with join_processes(device) as processes:
 
         def say(text: str, err: bool = False) -> None:

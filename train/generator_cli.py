@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from train.cli import DEVICES, FOLDER, HELP, show_bar
+from train.cli import DEVICES, FOLDER, HELP, THREADS, show_bar
 
 
 @click.command(context_settings=HELP)
@@ -30,6 +30,7 @@ from train.cli import DEVICES, FOLDER, HELP, show_bar
     help="Put the measures in the card.  [default: for a run, on all photos that it holds out]",
 )
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help="auto: CUDA where there is a GPU.")
+@THREADS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     source: Path,
@@ -119,6 +120,7 @@ def publish(run: Path, out: Path, replace: bool) -> None:
 )
 @click.option("--out", type=FOLDER, required=True, help="Folder of the coloured photographs.")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help="auto: CUDA where there is a GPU.")
+@THREADS
 @click.option("--replace", is_flag=True, help="Replace a folder of coloured photographs that is there already.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context

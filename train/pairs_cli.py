@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from protocol.pairset import PairSetError, read_pairset
-from train.cli import DEVICES, FOLDER, HELP, show_bar
+from train.cli import DEVICES, FOLDER, HELP, THREADS, show_bar
 from train.photos import read_source
 
 
@@ -49,6 +49,7 @@ def pairs() -> None:
 )
 @click.option("--licence", help="Licence of the photographs.  [default: FOLDER/source.json, else not stated]")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help="auto: CUDA where there is a GPU.")
+@THREADS
 @click.option("--replace", is_flag=True, help="Replace a pair set that is there already.")
 def make(
     checkpoint: Path,
