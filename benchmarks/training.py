@@ -268,6 +268,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generator_depth=halvings(given.image_size, 7),
         generator_width=given.width,
         discriminator_width=given.width,
+        # With batch norm ours would score real and fake together for the generator, too: other work than plain's.
+        discriminator_norm="layer" if given.objective == "wgan-gp" else "none",
         objective=given.objective,
         precision=precision,
         compile=given.compile,
