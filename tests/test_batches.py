@@ -89,7 +89,7 @@ def test_gray_and_colour_are_of_the_same_photo_in_range(space, channels):
 
 def test_luminance_is_the_same_in_both_colour_spaces():
     one, other = (batches(photographs(), space=space).draw(0).gray for space in ("rgb", "lab"))
-    assert torch.equal(one, other)
+    assert torch.allclose(one, other, atol=1e-6)
 
 
 def test_mix_is_drawn_between_nought_and_one():

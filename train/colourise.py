@@ -20,7 +20,7 @@ from models.generator import colour
 from protocol import InputError
 from protocol.whole_folder import whole_folder
 from train.checkpoint import TrainedGenerator
-from train.photos import SUFFIXES, PhotoError, Progress, open_photo
+from train.photos import PhotoError, Progress, open_photo, photo_paths
 
 NOTE = "colourised.json"  # what is in the folder and what made it; by it --replace knows a folder of ours
 FORMAT = "realism-colourised/1"
@@ -50,7 +50,7 @@ def colour_folder(
         ColouriseError: if ``out`` and the photographs share a folder.
         FolderError: if ``out`` exists and is not to be replaced, or is something else.
     """
-    photos = _find(folder)
+    photos = photo_paths(folder)
     _refuse_shared(folder, photos, out)
     targets = _targets([photo.relative_to(folder) for photo in photos])
     pictures, broken = {}, {}
@@ -118,23 +118,6 @@ def _seen_size(width: int, height: int, image_size: int) -> tuple[int, int]:
 
 def _to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).float() / 255  # (1, 3, H, W)
-
-
-def _find(folder: Path) -> list[Path]:
-    """Every photograph, equal ones too: each is to have its coloured picture."""
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise PhotoError(f"photo folder {folder} {what}; give a folder of photographs")
-    photos = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-    if not photos:
-        raise PhotoError(
-            f"photo folder {folder} holds no photograph ({', '.join(sorted(SUFFIXES))}); give a folder of photographs"
-        )
-    return photos
 
 
 def _refuse_shared(folder: Path, photos: list[Path], out: Path) -> None:

@@ -71,11 +71,11 @@ class Split:
         return hashlib.sha256("\n\n".join(sides).encode()).hexdigest()
 
 
-def find_photos(folder: Path, progress: Progress = iter) -> tuple[Photo, ...]:
-    """Every photograph in the folder and the folders in it, in the order of the hashes; equal files count once.
+def photo_paths(folder: Path) -> list[Path]:
+    """The files in the folder and the folders in it that are named like photographs, in the order of their names.
 
     Raises:
-        PhotoError: if there is no such folder, no photograph in it, or its ``sources.csv`` or ``split.csv`` does not fit.
+        PhotoError: if there is no such folder, or no such file in it.
     """
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
@@ -89,6 +89,16 @@ def find_photos(folder: Path, progress: Progress = iter) -> tuple[Photo, ...]:
         raise PhotoError(
             f"photo folder {folder} holds no photograph ({', '.join(sorted(SUFFIXES))}); give a folder of photographs"
         )
+    return paths
+
+
+def find_photos(folder: Path, progress: Progress = iter) -> tuple[Photo, ...]:
+    """Every photograph in the folder and the folders in it, in the order of the hashes; equal files count once.
+
+    Raises:
+        PhotoError: if there is no such folder, no photograph in it, or its ``sources.csv`` or ``split.csv`` does not fit.
+    """
+    paths = photo_paths(folder)
     sources, sides = _read_sources(folder, paths), _read_sides(folder)
     photos: dict[str, Photo] = {}
     for path in progress(paths):
