@@ -10,8 +10,9 @@ from train.alarms import ADVICE, BLIND_LOSS, FEW, FEW_GRIDS, FLAT_ESTIMATE, Alar
 from train.card import CARD
 from train.checkpoint import CHECKPOINT, load_generator
 from train.log import LOG, read_log
-from train.loop import TrainError, load_photos, open_run
+from train.loop import TrainError, open_run
 from train.parallel import Processes
+from train.training_photos import load_photos
 
 CPU = torch.device("cpu")
 FULL_COLOUR = {"held_out_l1": 0.1, "held_out_colourfulness": 20.0, "real_colourfulness": 30.0}

@@ -15,8 +15,8 @@ from pictures import colourful
 
 from train import cache as cache_module
 from train.cache import read_pictures, usable_cache
-from train.loop import load_photos
 from train.photos import PhotoError, find_photos
+from train.training_photos import load_photos
 
 ROOT = Path(cache_module.__file__).parents[1]
 

@@ -13,9 +13,10 @@ from train import loop
 from train.card import write_card
 from train.checkpoint import Provenance, save_run
 from train.config import TrainConfig, parse_config
-from train.loop import load_photos, open_run
+from train.loop import open_run
 from train.parallel import Processes
 from train.steps import start_state
+from train.training_photos import load_photos
 
 LICENCE = 'CC BY 4.0: "as is", für alle'
 

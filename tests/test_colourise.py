@@ -271,9 +271,9 @@ def test_photos_are_never_coloured_into_their_own_folder(trained, photos, tmp_pa
 def test_stopped_colouring_leaves_nothing_behind(trained, photos, tmp_path):
     def stop(items):
         yield items[0]
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("stopped after one")
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="^stopped after one$"):
         colour_folder(trained["lab"], photos, tmp_path / "out", progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 

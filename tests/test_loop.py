@@ -15,9 +15,10 @@ from train import loop
 from train.checkpoint import CHECKPOINT, GENERATOR, CheckpointError, load_generator
 from train.config import TrainConfig, read_config
 from train.log import LogError, TrainLog, read_log
-from train.loop import TrainError, load_photos, open_run
+from train.loop import TrainError, open_run
 from train.parallel import Processes
 from train.photos import PhotoError, find_photos, freeze_split, split_photos
+from train.training_photos import load_photos
 
 CPU = torch.device("cpu")
 ALONE = Processes(CPU)

@@ -14,6 +14,7 @@ from train.checkpoint import GENERATOR, load_generator
 from train.pairs import make_pairs, select_photos
 from train.parallel import Processes
 from train.photos import PhotoError, Split, find_photos, freeze_split, open_photo, split_photos, square_picture
+from train.training_photos import load_photos
 
 CPU = torch.device("cpu")
 
@@ -25,7 +26,7 @@ def photos(tmp_path_factory):
 
 def train(photos, config, run):
     """A run without its card, which takes longer than all else."""
-    side = loop.load_photos(photos, config)
+    side = load_photos(photos, config)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "write_card", lambda run: None)
         loop.train(loop.open_run(run, config, side.provenance, Processes(CPU), True), config, side, run)

@@ -18,8 +18,9 @@ from torch import nn
 from train.checkpoint import CHECKPOINT, GENERATOR
 from train.config import TrainConfig
 from train.log import read_log
-from train.loop import TrainError, load_photos, open_run, train
+from train.loop import TrainError, open_run, train
 from train.parallel import Processes, SharedBatchNorm, join_processes, share_batch_norm
+from train.training_photos import load_photos
 
 ALONE = Processes(torch.device("cpu"))
 TIMEOUT_S = 120  # processes that wait for each other for ever shall fail, not hang

@@ -11,6 +11,7 @@ from train.card import CARD
 from train.checkpoint import GENERATOR, CheckpointError, load_generator
 from train.parallel import Processes
 from train.publish import publish
+from train.training_photos import load_photos
 
 CPU = torch.device("cpu")
 
@@ -20,7 +21,7 @@ def run(tmp_path_factory):
     photos = write_photos(tmp_path_factory.mktemp("photos"))
     folder = tmp_path_factory.mktemp("runs") / "run"
     config = dataclasses.replace(SMALL, colour_space="lab", average_decay=0.9)
-    side = loop.load_photos(photos, config, source="Spots", licence="CC0")
+    side = load_photos(photos, config, source="Spots", licence="CC0")
     state = loop.open_run(folder, config, side.provenance, Processes(CPU), False)
     loop.train(state, config, side, folder)
     return folder

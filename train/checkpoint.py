@@ -46,14 +46,8 @@ class Provenance:
     trained: frozenset[str]
 
     def to_dict(self) -> dict[str, Any]:
-        return {
-            "folder": self.folder,
-            "source": self.source,
-            "licence": self.licence,
-            "n_train": self.n_train,
-            "n_held_out": self.n_held_out,
-            "split_sha256": self.split_sha256,
-        }
+        """All but the hashes, which are stored as a tensor."""
+        return {name: value for name, value in vars(self).items() if name != "trained"}
 
 
 class _Record(BaseModel):

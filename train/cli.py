@@ -54,6 +54,16 @@ THREADS = click.option(
 )
 
 
+SIDE = click.option(
+    "--split",
+    "side",
+    type=click.Choice(["held-out", "all"]),
+    default="held-out",
+    show_default=True,
+    help="The held-out side of the generator's split, or every photo that it was not trained on.",
+)
+
+
 def _number(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
     if math.isnan(value):  # click's range lets it through: it is neither below nor above
         raise click.BadParameter("nan is not a number.")
@@ -206,6 +216,7 @@ def train(
     from train.checkpoint import GENERATOR, load_generator, read_about
     from train.config import read_config
     from train.parallel import join_processes
+    from train.training_photos import load_photos
 
     config = read_config(config_path)
     with join_processes(device) as processes:
@@ -220,7 +231,7 @@ def train(
             stored = read_about(run / GENERATOR).photos
             about = {"name": stored.source, "licence": stored.licence}
         with processes.one_here_first():
-            photos = loop.load_photos(
+            photos = load_photos(
                 folder,
                 config,
                 source=source_name or about.get("name"),

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from train.cli import DEVICES, FOLDER, HELP, THREADS, show_bar
+from train.cli import DEVICES, FOLDER, HELP, SIDE, THREADS, show_bar
 
 
 @click.command(context_settings=HELP)
@@ -16,14 +16,7 @@ from train.cli import DEVICES, FOLDER, HELP, THREADS, show_bar
 @click.option("--photos", "folder", type=FOLDER, help="Folder of photographs; needed for a generator.")
 @click.option("-n", "n_photos", type=click.IntRange(1), help="How many photos.  [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the photos, and trains the observer.")
-@click.option(
-    "--split",
-    "side",
-    type=click.Choice(["held-out", "all"]),
-    default="held-out",
-    show_default=True,
-    help="The held-out side of the generator's split, or every photo that it was not trained on.",
-)
+@SIDE
 @click.option(
     "--card/--no-card",
     default=None,

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from protocol.pairset import PairSetError, read_pairset
-from train.cli import DEVICES, FOLDER, HELP, THREADS, show_bar
+from train.cli import DEVICES, FOLDER, HELP, SIDE, THREADS, show_bar
 from train.photos import read_source
 
 
@@ -36,14 +36,7 @@ def pairs() -> None:
     show_default=True,
     help="Take only the colours from the generator, and the luminance from the photo.",
 )
-@click.option(
-    "--split",
-    "side",
-    type=click.Choice(["held-out", "all"]),
-    default="held-out",
-    show_default=True,
-    help="The held-out side of the generator's split, or every photo that it was not trained on.",
-)
+@SIDE
 @click.option(
     "--source", "source_name", help="Name of the photographs' source.  [default: FOLDER/source.json, its name]"
 )
