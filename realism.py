@@ -12,7 +12,7 @@ COMMANDS = {
     "demo": ("demo:demo", "The whole road on photographs that come along: train, pair, ask, report."),
     "photos": ("train.cli:photos", "Download, check and split photographs."),
     "train": ("train.cli:train", "Train a generator."),
-    "pairs": ("train.pairs_cli:pairs", "Make and check pair sets."),
+    "pairs": ("train.pairs_cli:pairs", "Make, import, select, check and show pair sets."),
     "evaluate": ("train.generator_cli:evaluate", "Measure how good a generator's or a pair set's fakes are."),
     "publish": ("train.generator_cli:publish", "Make a small folder of a run to give away."),
     "colourise": ("train.generator_cli:colourise", "Colour a folder of photographs."),
@@ -29,6 +29,7 @@ COMMANDS = {
 OPTIONAL_PACKAGES = {
     **dict.fromkeys(("torch", "torchvision", "safetensors", "tensorboard"), ("training", "train")),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("writing ONNX", "onnx")),
+    "s3fs": ("pictures behind s3:// addresses", "s3"),
 }
 
 

@@ -81,6 +81,17 @@ class Analysis(_Section):
     max_one_side: Annotated[float, Field(gt=0.5, le=1)] | None = None
 
 
+class PairChecks(_Section):
+    """Give-aways, by name, that 'realism pairs check' may find in the study's pair sets: known, and accepted."""
+
+    accept: tuple[str, ...] = ()
+
+    @field_validator("accept", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
 class StudyDesign(_Section):
     name: Name
     title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
@@ -91,6 +102,7 @@ class StudyDesign(_Section):
     trials: Trials
     exposure: Exposure
     conditions: Annotated[dict[Name, FolderPath], Field(min_length=1)]
+    pairs: PairChecks = PairChecks()
     assignment: Assignment = Assignment()
     analysis: Analysis = Analysis()
 

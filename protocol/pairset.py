@@ -1,42 +1,52 @@
-"""A pair set: a folder with ``manifest.json``, its hash and ``images/``, written whole and verified on reading.
+"""A pair set: ``manifest.json``, its hash and ``images/`` in a folder, a zip or behind an address, verified on reading.
 
 {"format": "realism-pairset/1", "condition": "cgan-flowers", "image_size": [256, 256], "encoding": "png",
  "generator": {"name", "checkpoint_sha256", "config"}, "source": {"name", "licence", "split"}, "created": RFC 3339,
- "pairs": [{"id", "photo_sha256", "real": {"file", "sha256"}, "fake": {"file", "sha256"}, "tags": []}]}
+ "pairs": [{"id", "photo_sha256", "real": {"file", "sha256"}, "fake": {"file", "sha256"}, "tags": []}],
+ "excluded": [{"id", "reason"}], "road": {}}
 """
 
 import hashlib
 import io
 import json
-from collections.abc import Iterable
+import reprlib
+import struct
+import zlib
+from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
+import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from protocol import InputError
-from protocol.whole_folder import whole_folder
+from protocol.decoding import decoding
+from protocol.place import Place, PlaceError
 
 FORMAT: Final = "realism-pairset/1"
 MANIFEST = "manifest.json"
 DIGEST = "manifest.sha256"
-ENTRIES = frozenset({MANIFEST, DIGEST, "images"})
+IMAGES = "images"
+ENTRIES = frozenset({MANIFEST, DIGEST, IMAGES})
+AGAIN = "make the pair set again with 'realism pairs make' or 'import'"
 
+Encoding = Literal["png", "webp", "jpeg"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # One plain file name under images/: a manifest from elsewhere cannot reach outside its folder.
-ImagePath = Annotated[str, StringConstraints(pattern=r"^images/[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+ImagePath = Annotated[str, StringConstraints(pattern=r"^images/[A-Za-z0-9][A-Za-z0-9_.-]{0,199}$")]
+Side = Annotated[int, Field(ge=1, le=65_535)]  # pixels; the most that JPEG holds
 
 
 class PairSetError(InputError):
-    """A pair set that cannot be read, does not verify, or would overwrite another."""
+    """A pair set that cannot be read, or does not verify."""
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # NaN is no JSON, and must not become null on the way.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
 class ImageFile(_Record):
@@ -54,83 +64,98 @@ class Pair(_Record):
     tags: tuple[str, ...] = ()
 
 
+class Exclusion(_Record):
+    """A pair that was left out on purpose, and why."""
+
+    id: Name
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class PairSet(_Record):
-    """The content of ``manifest.json``; ``image_size`` is (width, height) in pixels."""
+    """The content of ``manifest.json``; ``image_size`` is (width, height) in pixels.
+
+    ``quality`` is that of JPEG, 1 to 100. ``road`` says how the pictures were cut, sized and encoded, and what had to be
+    done to how many of each side.
+    """
 
     format: Literal["realism-pairset/1"] = FORMAT
     condition: Name
-    image_size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-    encoding: Literal["png"] = "png"
+    image_size: tuple[Side, Side]
+    encoding: Encoding = "png"
+    quality: Annotated[int, Field(ge=1, le=100)] | None = None
     generator: dict[str, Any]
     source: dict[str, Any]
     created: str
     pairs: tuple[Pair, ...]
+    excluded: tuple[Exclusion, ...] = ()
+    road: dict[str, Any] = {}
+
+    @field_validator("road")
+    @classmethod
+    def _counts_are_numbers(cls, road: dict[str, Any]) -> dict[str, Any]:
+        for side in ("real", "fake"):
+            counts = road.get(side, {})
+            if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+                raise ValueError(f"what was done to each {side} must be counted in whole numbers")
+        return road
 
     def to_json(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        absent = {"quality"} if self.quality is None else set()
+        return (
+            json.dumps(self.model_dump(mode="json", exclude=absent), indent=1, ensure_ascii=False, allow_nan=False)
+            + "\n"
+        )
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One pair before it is written: two RGB pictures of equal size and the hash of the photograph's bytes."""
+class Encoder:
+    """How real and fake are written, without metadata. WebP is lossless; ``quality`` is JPEG's, without chroma subsampling."""
 
-    photo_sha256: str
-    real: Image.Image
-    fake: Image.Image
-    tags: tuple[str, ...] = ()
+    encoding: Encoding = "png"
+    quality: int | None = None
+
+    @property
+    def suffix(self) -> str:
+        return {"png": ".png", "webp": ".webp", "jpeg": ".jpg"}[self.encoding]
+
+    def encode(self, picture: Image.Image) -> bytes:
+        if self.encoding == "png":
+            return encode_png(picture)
+        buffer = io.BytesIO()
+        clean = _clean(picture)
+        if self.encoding == "webp":
+            clean.save(
+                buffer, format="WEBP", lossless=True, method=0, quality=0
+            )  # more effort: 10 % smaller in 17 times
+        else:
+            clean.save(buffer, format="JPEG", quality=self.quality or 95, subsampling=0)
+        return buffer.getvalue()
 
 
-def pair_id(photo_sha256: str) -> str:
-    return photo_sha256[:12]
+def _clean(picture: Image.Image) -> Image.Image:
+    """In RGB, with nothing but its pixels: ``info`` (EXIF, ICC, text) stays behind."""
+    return Image.frombytes("RGB", picture.size, picture.convert("RGB").tobytes())
 
 
 def encode_png(picture: Image.Image) -> bytes:
-    """The one encoder for real and fake: RGB, fixed compression level, no metadata."""
-    buffer = io.BytesIO()
-    clean = Image.frombytes(
-        "RGB", picture.size, picture.convert("RGB").tobytes()
-    )  # leaves info (EXIF, ICC, text) behind
-    clean.save(buffer, format="PNG", compress_level=6)
-    return buffer.getvalue()
+    """RGB as PNG without compression: all pictures of one size have one length, which tells nothing.
+
+    Written here because Pillow weighs five filters for each line even so: 6 ms for 256x256 against 0.6 (PNG, 3rd edition, 5).
+    """
+    width, height = picture.size
+    lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter's number: 0, none
+    lines[:, 1:] = np.frombuffer(picture.convert("RGB").tobytes(), np.uint8).reshape(height, 3 * width)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB, not interlaced
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 0)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def write_pairset(
-    out: Path,
-    pictures: Iterable[Picture],
-    *,
-    condition: str,
-    generator: dict[str, Any],
-    source: dict[str, Any],
-    replace: bool = False,
-) -> PairSet:
-    """Write a pair set aside and move it into place when it is complete.
-
-    Raises:
-        FolderError: if ``out`` exists and ``replace`` is false, or if it is no pair set.
-        PairSetError: if no picture is given, or if real and fake differ in size.
-    """
-    with whole_folder(out, "pair set", ENTRIES, _has_manifest, replace=replace) as folder:
-        (folder / "images").mkdir()
-        size: tuple[int, int] | None = None
-        pairs = []
-        for picture in pictures:
-            pairs.append(_write_pair(folder, picture, size or picture.real.size))
-            size = picture.real.size
-        if size is None:
-            raise PairSetError(f"{out}: there is no picture to make a pair of; give a folder with held-out photos")
-        created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        about: dict[str, Any] = {"condition": condition, "image_size": size, "generator": generator, "source": source}
-        try:
-            pairset = PairSet(**about, created=created, pairs=tuple(pairs))
-        except ValidationError as error:
-            raise PairSetError(f"{out}: {_first_problem(error)}") from error
-        _refuse_repeated_ids(out, pairset)
-        write_manifest(folder, pairset.to_json())
-    return pairset
 
 
 def write_manifest(folder: Path, text: str) -> None:
@@ -140,32 +165,6 @@ def write_manifest(folder: Path, text: str) -> None:
     (folder / DIGEST).write_text(f"{sha256_hex(data)}  {MANIFEST}\n")
 
 
-def _has_manifest(folder: Path) -> bool:
-    try:
-        read_manifest(folder)
-    except PairSetError:
-        return False
-    return True
-
-
-def _write_pair(folder: Path, picture: Picture, size: tuple[int, int]) -> Pair:
-    identity = pair_id(picture.photo_sha256)
-    files = {}
-    for role, image in (("real", picture.real), ("fake", picture.fake)):
-        if image.size != size:
-            raise PairSetError(
-                f"pair {identity}: {role} is {image.width}x{image.height}, the set is {size[0]}x{size[1]}; "
-                "give pictures of one size"
-            )
-        data = encode_png(image)
-        name = f"images/{identity}-{role}.png"
-        (folder / name).write_bytes(data)
-        files[role] = ImageFile(file=name, sha256=sha256_hex(data))
-    return Pair(
-        id=identity, photo_sha256=picture.photo_sha256, real=files["real"], fake=files["fake"], tags=picture.tags
-    )
-
-
 def parse_manifest(text: str | bytes, where: str) -> PairSet:
     """A manifest from its JSON text; ``where`` names it in errors.
 
@@ -173,32 +172,41 @@ def parse_manifest(text: str | bytes, where: str) -> PairSet:
         PairSetError: if the text is not a manifest of this format, or repeats a pair id.
     """
     try:
-        raw = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PairSetError(
-            f"{where} is not JSON ({error}); make the pair set again with 'realism pairs make'"
-        ) from error
+        raw = json.loads(text.decode() if isinstance(text, bytes) else text, object_pairs_hook=_each_name_once)
+    except (ValueError, RecursionError) as error:
+        raise PairSetError(f"{where} is not JSON ({error}); {AGAIN}") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        found = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
-        raise PairSetError(f"{where}: format is {found!r}, expected {FORMAT!r}; is this a pair set's manifest?")
+        found = reprlib.repr(raw.get("format") if isinstance(raw, dict) else type(raw).__name__)
+        raise PairSetError(f"{where}: format is {found}, expected {FORMAT!r}; is this a pair set's manifest?")
     try:
         pairset = PairSet.model_validate(raw)
+        pairset.to_json().encode()
     except ValidationError as error:
-        raise PairSetError(
-            f"{where}: {_first_problem(error)}; make the pair set again with 'realism pairs make'"
-        ) from error
-    _refuse_repeated_ids(where, pairset)
+        raise PairSetError(f"{where}: {first_problem(error)}; {AGAIN}") from error
+    except (ValueError, RecursionError) as error:  # NaN, half of a surrogate pair, a hundred lists in each other
+        raise PairSetError(f"{where} is no JSON that could be written again ({error}); {AGAIN}") from error
+    refuse_repeated_ids(where, pairset)
     return pairset
 
 
-def _first_problem(error: ValidationError) -> str:
+def _each_name_once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(members)
+    if len(found) < len(members):
+        name = Counter(name for name, _ in members).most_common(1)[0][0]
+        raise ValueError(f"{reprlib.repr(name)} occurs twice in an object")
+    return found
+
+
+def first_problem(error: ValidationError) -> str:
+    """One line: where the first of the problems is, what it is, and what was found there."""
     first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "manifest"
     return (
-        f"{'.'.join(str(part) for part in first['loc']) or 'manifest'}: {first['msg']} (found {first['input']!r:.80})"
+        f"{where if where.isprintable() else ascii(where):.80}: {first['msg']} (found {reprlib.repr(first['input'])})"
     )
 
 
-def _refuse_repeated_ids(where: Path | str, pairset: PairSet) -> None:
+def refuse_repeated_ids(where: Path | str, pairset: PairSet) -> None:
     seen: set[str] = set()
     for pair in pairset.pairs:
         if pair.id in seen:
@@ -208,62 +216,94 @@ def _refuse_repeated_ids(where: Path | str, pairset: PairSet) -> None:
         seen.add(pair.id)
 
 
-def read_manifest(folder: Path) -> PairSet:
+def read_manifest(address: str | Path | Place) -> PairSet:
     """The manifest of a pair set, without looking at its images.
 
     Raises:
         PairSetError: if there is no manifest, it is not of this format, or not what ``manifest.sha256`` says.
     """
-    path, digest = folder / MANIFEST, folder / DIGEST
+    return parse_manifest(manifest_bytes(address), f"{address}/{MANIFEST}")
+
+
+def manifest_bytes(address: str | Path | Place) -> bytes:
+    """The manifest's own bytes, which its hash is of.
+
+    Raises:
+        PairSetError: if there is no manifest, or it is not what ``manifest.sha256`` says.
+    """
+    place = Place(address)
     try:
-        data = path.read_bytes()
-        stated = digest.read_bytes().decode(errors="replace") if digest.exists() else None
-    except OSError as error:
+        data = place.read(MANIFEST)
+        stated = place.read(DIGEST).decode(errors="replace") if place.exists(DIGEST) else None
+    except PlaceError as error:
         raise PairSetError(
-            f"{folder} is not a pair set: {MANIFEST} cannot be read ({error.strerror}); make one with 'realism pairs make'"
+            f"{address} is not a pair set: {MANIFEST} cannot be read ({error.reason}); make one with 'realism pairs make' or 'import'"
         ) from error
     # A pair set from elsewhere may come without the hash.
     if stated is not None and stated.split()[:1] != [sha256_hex(data)]:
         raise PairSetError(
-            f"{path} has sha256 {sha256_hex(data)[:12]}…, {DIGEST} says {stated[:12]}…; make the pair set again with 'realism pairs make'"
+            f"{address}/{MANIFEST} has sha256 {sha256_hex(data)[:12]}…, {DIGEST} says {stated[:12]!r}…; {AGAIN}"
         )
-    return parse_manifest(data, str(path))
+    return data
 
 
-def read_pairset(folder: Path) -> PairSet:
+def read_pairset(address: str | Path | Place) -> PairSet:
     """The manifest of a pair set whose every image was verified: present, hash as stated, decodes, size as stated.
 
     Raises:
         PairSetError: naming the first pair that does not verify.
     """
-    pairset = read_manifest(folder)
-    if not pairset.pairs:
-        raise PairSetError(f"{folder}: the pair set is empty; make it again with 'realism pairs make'")
+    place = Place(address)
+    pairset = read_manifest(place)
+    refuse_empty(place, pairset)
     for pair in pairset.pairs:
-        for role, image in (("real", pair.real), ("fake", pair.fake)):
-            _verify_image(folder, pairset.image_size, pair.id, role, image)
+        read_pair(place, pairset, pair)
     return pairset
 
 
-def _verify_image(folder: Path, size: tuple[int, int], identity: str, role: str, image: ImageFile) -> None:
-    again = "make the pair set again with 'realism pairs make'"
-    try:
-        data = (folder / image.file).read_bytes()
-    except OSError as error:
-        raise PairSetError(
-            f"pair {identity}: {role} {image.file} cannot be read ({error.strerror}); {again}"
-        ) from error
-    found = sha256_hex(data)
-    if found != image.sha256:
-        raise PairSetError(
-            f"pair {identity}: {role} {image.file} has sha256 {found[:12]}…, the manifest says {image.sha256[:12]}…; {again}"
-        )
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise PairSetError(f"pair {identity}: {role} {image.file} is not a readable PNG ({error}); {again}") from error
-    if picture.size != size:
-        raise PairSetError(
-            f"pair {identity}: {role} is {picture.width}x{picture.height}, the manifest says {size[0]}x{size[1]}; {again}"
-        )
+def refuse_empty(place: Place, pairset: PairSet) -> None:
+    """Raises PairSetError if there is no pair."""
+    if not pairset.pairs:
+        raise PairSetError(f"{place}: the pair set is empty; make it again with 'realism pairs make' or 'import'")
+
+
+@dataclass(frozen=True)
+class PairImages:
+    """A pair's two files and what they decode to, in RGB."""
+
+    real_data: bytes
+    fake_data: bytes
+    real: Image.Image
+    fake: Image.Image
+
+
+def read_pair(place: Place, pairset: PairSet, pair: Pair) -> PairImages:
+    """Both pictures of a pair, verified.
+
+    Raises:
+        PairSetError: if one is missing, is not what the manifest says, or cannot be decoded.
+    """
+    found = place.read_many([pair.real.file, pair.fake.file])
+    data, pictures = [], []
+    for role, image, content in zip(("real", "fake"), (pair.real, pair.fake), found, strict=True):
+        about = f"pair {pair.id}: {role} {image.file}"
+        if isinstance(content, PlaceError):
+            raise PairSetError(f"{about} cannot be read ({content.reason}); {AGAIN}") from content
+        sha256 = sha256_hex(content)
+        if sha256 != image.sha256:
+            raise PairSetError(f"{about} has sha256 {sha256[:12]}…, the manifest says {image.sha256[:12]}…; {AGAIN}")
+        data.append(content)
+        pictures.append(_decode(content, pairset, about))
+    return PairImages(data[0], data[1], pictures[0], pictures[1])
+
+
+def _decode(data: bytes, pairset: PairSet, about: str) -> Image.Image:
+    width, height = pairset.image_size
+    kind = pairset.encoding.upper()
+    fail = lambda reason: PairSetError(f"{about} is not a readable {kind} ({reason}); {AGAIN}")  # noqa: E731
+    with decoding(fail), Image.open(io.BytesIO(data), formats=[kind]) as picture:
+        if picture.size != (width, height):  # before decoding: a small file may claim to be huge
+            raise PairSetError(
+                f"{about} is {picture.width}x{picture.height}, the manifest says {width}x{height}; {AGAIN}"
+            )
+        return picture.convert("RGB")

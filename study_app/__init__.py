@@ -9,7 +9,9 @@ from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from protocol.place import Place
 from study_app import participate
+from study_app.store import ServedPictures
 
 SURVEY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -35,18 +37,18 @@ OUR_FAULT = (
 )
 
 
-def create_app(engine: Engine, store: Path, secret: str, report: Path | None = None) -> Flask:
+def create_app(engine: Engine, store: Place, secret: str, report: Path | None = None) -> Flask:
     """The survey over a migrated database and a store of pictures; ``report``: a folder to show under /report/."""
     app = Flask(__name__)
     app.config.update(
         SECRET_KEY=secret,
-        STORE=store,
         SESSION_COOKIE_NAME="realism",
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(days=30),
         MAX_CONTENT_LENGTH=64 * 1024,
     )
     app.extensions["engine"] = engine
+    app.extensions["pictures"] = ServedPictures(store)
     app.register_blueprint(participate.bp)
     if report is not None:
         _show_report(app, report)

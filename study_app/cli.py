@@ -16,7 +16,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a
 
 
 def with_config(command: Callable[..., None]) -> Callable[..., None]:
-    """--database and --instance, for every command that touches studies; the command gets them as ``config``."""
+    """--database, --instance and --store, for every command that touches studies; the command gets them as ``config``."""
 
     @click.option(
         "--database", help="Database URL.  [default: $REALISM_DATABASE_URL, else SQLite in the instance folder]"
@@ -24,9 +24,17 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--instance", type=FOLDER, help="Folder of the database, the pictures and the secret key.  [default: instance]"
     )
+    @click.option(
+        "--store",
+        metavar="ADDRESS",
+        help="Where the pictures are kept: a folder, or an address such as s3://bucket/studies.  "
+        "[default: $REALISM_STORE, else store/ in the instance folder]",
+    )
     @functools.wraps(command)
-    def configured(*arguments: Any, database: str | None, instance: Path | None, **options: Any) -> None:
-        command(*arguments, config=find_config(database, instance), **options)
+    def configured(
+        *arguments: Any, database: str | None, instance: Path | None, store: str | None, **options: Any
+    ) -> None:
+        command(*arguments, config=find_config(database, instance, store), **options)
 
     return configured
 

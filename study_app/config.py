@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from protocol import InputError
+from protocol.place import Place, is_remote
 
 
 class ConfigError(InputError):
@@ -14,20 +15,35 @@ class ConfigError(InputError):
 
 @dataclass(frozen=True)
 class Config:
-    """``instance`` holds the embedded database, the pictures of the studies (``store/``) and the secret key."""
+    """``instance`` holds the embedded database, the secret key and, where no other place is named, the pictures."""
 
     instance: Path
     database: str
+    store_address: str = ""
 
     @property
-    def store(self) -> Path:
-        return self.instance / "store"
+    def store(self) -> Place:
+        return Place(self.store_address or self.instance / "store")
 
 
-def find_config(database: str | None = None, instance: Path | None = None) -> Config:
+def find_config(database: str | None = None, instance: Path | None = None, store: str | None = None) -> Config:
+    """What the arguments say, else the environment, else the instance folder.
+
+    Raises:
+        ConfigError: if the store is a zip.
+    """
     instance = (instance or Path(os.environ.get("REALISM_INSTANCE", "instance"))).resolve()
     database = database or os.environ.get("REALISM_DATABASE_URL") or f"sqlite:///{instance / 'realism.sqlite'}"
-    return Config(instance, database)
+    return Config(instance, database, _store_address(store or os.environ.get("REALISM_STORE") or ""))
+
+
+def _store_address(given: str) -> str:
+    address = given.removeprefix("file://")
+    if address.lower().endswith(".zip"):
+        raise ConfigError(
+            f"the store cannot be a zip, such as {given}; give a folder or an address like s3://bucket/studies"
+        )
+    return address if not address or is_remote(address) else str(Path(address).resolve())
 
 
 def read_secret(config: Config) -> str:

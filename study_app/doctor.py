@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from protocol import InputError
 from study_app.config import Config, read_secret
 from study_app.db import open_migrated, reading
+from study_app.store import check_store
 from study_app.studies import open_study_names
 
 TRAIN = ("torch", "torchvision", "safetensors", "tensorboard")
@@ -33,8 +34,10 @@ def examine(config: Config) -> list[Finding]:
         Finding("realism", True, importlib.metadata.version("realism")),
         *(_package(name, "for training: pip install 'realism[train]'") for name in TRAIN),
         *(_package(name, "for ONNX files: pip install 'realism[onnx]'") for name in ONNX),
+        _package("s3fs", "for pictures behind s3:// addresses: pip install 'realism[s3]'"),
         _accelerator(),
         _database(config),
+        _store(config),
         _secret(config),
     ]
 
@@ -63,6 +66,14 @@ def _database(config: Config) -> Finding:
     except InputError as error:
         return Finding("Database", False, str(error))
     return Finding("Database", True, f"{engine.dialect.name}, open studies: {', '.join(names) or 'none'}")
+
+
+def _store(config: Config) -> Finding:
+    try:
+        check_store(config.store)
+    except InputError as error:
+        return Finding("Pictures", False, str(error))
+    return Finding("Pictures", True, f"kept in {config.store}")
 
 
 def _secret(config: Config) -> Finding:

@@ -3,17 +3,19 @@
 import csv
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session as DatabaseSession
 
-from protocol.pairset import parse_manifest, write_manifest
+from protocol.pairset import ImageFile, parse_manifest, write_manifest
+from protocol.place import Place
 from protocol.responses import COLUMNS, format_time, write_responses
 from protocol.whole_folder import whole_folder
 from study_app.db import reading
-from study_app.store import get_image
+from study_app.store import AT_ONCE, get_image
 from study_app.studies import find_study
 from study_app.tables import Condition, Pair, Participant, Response, Session, Study, Trial
 
@@ -21,14 +23,14 @@ ENTRIES = frozenset({"responses.csv", "codebook.csv", "design.json", "pairsets"}
 
 
 def export_study(
-    engine: Engine, store: Path, name: str, out: Path, *, images: bool = True, replace: bool = False
+    engine: Engine, store: Place, name: str, out: Path, *, images: bool = True, replace: bool = False
 ) -> int:
     """Write the export folder aside and move it into place; the number of rows in its response table.
 
     Raises:
         StudyError: if there is no such study.
         FolderError: if ``out`` exists and is not to be replaced, or is no export.
-        StoreError: if a picture is missing from the store.
+        StoreError: if a picture is missing from the store, or the store cannot be reached.
     """
     with whole_folder(out, "export", ENTRIES, _is_export, replace=replace) as folder, reading(engine) as db:
         study = find_study(db, name)
@@ -86,12 +88,16 @@ def _write_codebook(path: Path) -> None:
         writer.writerows(COLUMNS.items())
 
 
-def _write_pairset(store: Path, condition: Condition, folder: Path, images: bool) -> None:
+def _write_pairset(store: Place, condition: Condition, folder: Path, images: bool) -> None:
     folder.mkdir(parents=True)
     write_manifest(folder, condition.manifest)
     if not images:
         return
     (folder / "images").mkdir()
-    for pair in parse_manifest(condition.manifest, f"condition {condition.name}").pairs:
-        for file in (pair.real, pair.fake):
-            (folder / file.file).write_bytes(get_image(store, file.sha256))
+    manifest = parse_manifest(condition.manifest, f"condition {condition.name}")
+
+    def write(file: ImageFile) -> None:
+        (folder / file.file).write_bytes(get_image(store, file.sha256))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(write, (file for pair in manifest.pairs for file in (pair.real, pair.fake))))

@@ -6,7 +6,7 @@ the real one stays here until the answer is stored, and is then told in practice
 
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, send_file, url_for
+from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
 from flask import session as cookie
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,7 +26,7 @@ from study_app.sessions import (
     record_response,
     start_session,
 )
-from study_app.store import served_path
+from study_app.store import ServedPictures, StoreError
 from study_app.studies import design_of
 from study_app.tables import Pair, Session, Study, Trial
 from study_app.tables import Response as StoredResponse
@@ -68,6 +68,12 @@ def _engine() -> Engine:
     engine = current_app.extensions["engine"]
     assert isinstance(engine, Engine)
     return engine
+
+
+def _pictures() -> ServedPictures:
+    pictures = current_app.extensions["pictures"]
+    assert isinstance(pictures, ServedPictures)
+    return pictures
 
 
 def _study_or_404(db: DatabaseSession, name: str) -> Study:
@@ -244,12 +250,15 @@ def picture(name: str, public_id: str, index: int, side: str) -> BaseResponse:
         ahead = next_trials(db, session, TRIALS_AHEAD)
         if trial is None or (ahead and index > ahead[-1].trial_index):
             abort(404)
-        image = trial.pair.real_image if side == trial.real_side else trial.pair.fake_image
+        real, fake = trial.pair.real_image.sha256, trial.pair.fake_image.sha256
+    wanted, partner = (real, fake) if side == trial.real_side else (fake, real)
+    try:
+        data = _pictures().get(wanted, partner)
+    except StoreError as error:
+        current_app.logger.error("%s", error)
+        abort(503)
     # No validators: an ETag or a date of change would follow the file, and the file is real or fake.
-    path = served_path(current_app.config["STORE"], image.sha256)
-    response = send_file(path, mimetype="image/png", etag=False, conditional=False)
-    response.headers.pop("Last-Modified", None)
-    response.headers.pop("Content-Disposition", None)
+    response = Response(data, mimetype="image/png")
     response.headers["Cache-Control"] = "private, max-age=86400, immutable"
     return response
 

@@ -11,10 +11,11 @@ from gunicorn.app.base import BaseApplication
 from study_app import create_app
 from study_app.config import Config, ConfigError, read_secret
 from study_app.db import open_migrated
+from study_app.store import check_store
 
 
 class SurveyServer(BaseApplication):
-    """gunicorn over our application. Each worker makes its own: a database connection must not cross a fork."""
+    """gunicorn over our application. Each worker makes its own: a connection, to the database or the store, must not cross a fork."""
 
     def __init__(self, config: Config, secret: str, report: Path | None, options: dict[str, Any]) -> None:
         self.config, self.secret, self.report, self.options = config, secret, report, options
@@ -42,9 +43,11 @@ def serve(
     Raises:
         ConfigError: if there is no secret key, the port cannot be had, or ``report`` is no report.
         DatabaseError: if the database is not ready.
+        StoreError: if the pictures are behind an address that cannot be reached.
     """
     secret = read_secret(config)
     open_migrated(config.database).dispose()
+    check_store(config.store)
     if report is not None and not (report / "report.html").is_file():
         raise ConfigError(f"{report} holds no report.html; make a report with 'realism report'")
     _check_port(host, port)

@@ -1,6 +1,7 @@
 """Studies: a study.toml and its pair sets in, a frozen study out."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,11 @@ from sqlalchemy.orm import Session as DatabaseSession
 
 from protocol import InputError
 from protocol.design import StudyDesign, canonical_sha256, read_design
-from protocol.pairset import MANIFEST, PairSet, PairSetError, read_pairset, sha256_hex
+from protocol.pairset import PairSet, PairSetError, manifest_bytes, read_pairset, sha256_hex
+from protocol.place import Place, is_remote
 from study_app.assignment import AvailablePair, draw_trials
 from study_app.db import reading, writing
-from study_app.store import put_image
+from study_app.store import AT_ONCE, check_store, has_image, put_image
 from study_app.tables import Condition, Image, Pair, Participant, Response, Session, Study, Trial
 
 
@@ -36,31 +38,33 @@ class StudyProgress:
     responses: int
 
 
-def create_study(engine: Engine, store: Path, path: Path) -> StudyDesign:
+def create_study(engine: Engine, store: Place, path: Path) -> StudyDesign:
     """Check a study.toml and its pair sets, copy the pictures into the store, and freeze all of it.
 
     Raises:
         DesignError, PairSetError, AssignmentError: if something does not fit; then nothing is stored in the database.
         StudyError: if there is a study of that name.
+        StoreError: if the store cannot be used.
     """
     design = read_design(path)
     with reading(engine) as db:
         if db.scalar(select(Study.id).where(Study.name == design.name)):
             raise StudyError(_name_taken(path, design.name))
-    folders = {name: path.parent / folder for name, folder in design.conditions.items()}
+    check_store(store)
+    places = {
+        name: Place(address if is_remote(address) else path.parent / address)
+        for name, address in design.conditions.items()
+    }
     pairsets = {}
-    for name, folder in folders.items():
+    for name, place in places.items():
         try:
-            pairsets[name] = read_pairset(folder)
+            pairsets[name] = read_pairset(place)
         except PairSetError as error:
             raise PairSetError(f"condition {name}: {error}") from error
     _check_sizes(pairsets)
     _check_feasible(design, pairsets)
-    manifests = {name: (folder / MANIFEST).read_text(encoding="utf-8") for name, folder in folders.items()}
-    for name, pairset in pairsets.items():
-        for pair in pairset.pairs:
-            for file in (pair.real, pair.fake):
-                put_image(store, (folders[name] / file.file).read_bytes())
+    manifests = {name: manifest_bytes(place).decode() for name, place in places.items()}
+    _keep_pictures(store, places, pairsets)
     try:
         with writing(engine) as db:
             _insert(db, design, manifests, pairsets)
@@ -93,6 +97,24 @@ def _check_feasible(design: StudyDesign, pairsets: dict[str, PairSet]) -> None:
     for name in pairsets:
         alone = design.model_copy(update={"conditions": {name: ""}})
         draw_trials(alone, [pair for pair in pairs if pair.condition == name], seed=0)
+
+
+def _keep_pictures(store: Place, places: dict[str, Place], pairsets: dict[str, PairSet]) -> None:
+    """Copy the pictures that the store lacks; one shared by conditions once."""
+    files = {
+        file.sha256: (places[name], file.file)
+        for name, pairset in pairsets.items()
+        for pair in pairset.pairs
+        for file in (pair.real, pair.fake)
+    }
+
+    def keep(sha256: str) -> None:
+        if not has_image(store, sha256):
+            place, file = files[sha256]
+            put_image(store, place.read(file))
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(keep, files))
 
 
 def _insert(db: DatabaseSession, design: StudyDesign, manifests: dict[str, str], pairsets: dict[str, PairSet]) -> None:

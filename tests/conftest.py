@@ -57,6 +57,46 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return maintenance.replace("/postgres?", f"/{name}?")
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 that keeps everything in memory, a process of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            requests.get(url, timeout=5)
+            break
+        except requests.ConnectionError:
+            assert process.poll() is None, f"the S3 server ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"no S3 at {url} after a minute"
+            time.sleep(0.1)
+    yield url
+    process.terminate()
+    process.wait(timeout=30)
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty bucket, which this process and those it starts can use as a user's would."""
+    import boto3
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for file in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):  # the user's own stay out of it
+        monkeypatch.setenv(file, str(tmp_path / "no-aws-file"))
+    bucket = f"test-{uuid.uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=bucket)
+    s3fs.S3FileSystem.clear_instance_cache()  # an instance keeps the endpoint that it began with, and listings
+    yield f"s3://{bucket}"
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
 @dataclass
 class Workshop:
     """A migrated database, an instance folder, and pair sets to make studies of."""

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from protocol.pairset import PairSet, Picture, sha256_hex, write_pairset
+from pairs.writing import About, Picture, write_pairset
+from protocol.pairset import PairSet, sha256_hex
 
 
 def colourful(seed: int, size: int = 48) -> Image.Image:
@@ -29,13 +30,11 @@ def write_pictures(
         for seed in range(n):
             real = colourful(seed, size)
             fake = Image.blend(real.convert("L").convert("RGB"), real, strength)
-            yield Picture(sha256_hex(real.tobytes()), real, fake)
+            yield Picture(sha256_hex(real.tobytes()), real, (fake,))
 
-    return write_pairset(
-        folder,
-        pictures(),
-        condition=condition,
-        generator={"name": condition, "checkpoint_sha256": None, "config": {"strength": strength}},
-        source={"name": "spots", "licence": "CC0", "split": "held-out"},
-        replace=replace,
+    about = About(
+        condition,
+        {"name": condition, "checkpoint_sha256": None, "config": {"strength": strength}},
+        {"name": "spots", "licence": "CC0", "split": "held-out"},
     )
+    return write_pairset(folder, pictures(), about, replace=replace)

@@ -13,9 +13,10 @@ import pytest
 from photographs import SMALL, write_photos
 from pictures import colourful
 
+from pairs.road import PhotoError
 from train import cache as cache_module
 from train.cache import read_pictures, usable_cache
-from train.photos import PhotoError, find_photos
+from train.photos import find_photos
 from train.training_photos import load_photos
 
 ROOT = Path(cache_module.__file__).parents[1]

@@ -11,12 +11,12 @@ from PIL import Image
 from test_train_cli import call, refused
 
 from models.color import fit_chroma, split_luminance
+from pairs.road import PhotoError, open_photo
 from protocol.whole_folder import FolderError
 from train import colourise
 from train.checkpoint import load_generator
 from train.colourise import NOTE, ColouriseError, colour_folder, colour_photo
 from train.pairs import colour_picture
-from train.photos import PhotoError, open_photo
 
 CPU = torch.device("cpu")
 SPACES = ("lab", "rgb")

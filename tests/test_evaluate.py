@@ -9,7 +9,8 @@ import torch
 from pictures import colourful
 from PIL import Image
 
-from protocol.pairset import PairSetError, Picture, sha256_hex, write_pairset
+from pairs.writing import About, Picture, write_pairset
+from protocol.pairset import PairSetError, sha256_hex
 from train import evaluate
 from train.evaluate import from_pairset, measure, text_table, with_torchmetrics
 from train.metrics import MetricError, ab_histogram_distance
@@ -28,12 +29,12 @@ def pairset(tmp_path_factory):
         for seed, name in enumerate(CLASSES):
             real = colourful(seed, 24)
             fake = real.convert("L").convert("RGB") if name == "daisy" else real
-            yield Picture(sha256_hex(real.tobytes()), real, fake, tags=(name, "bright"))
+            yield Picture(sha256_hex(real.tobytes()), real, (fake,), tags=(name, "bright"))
 
     folder = tmp_path_factory.mktemp("pairs") / "set"
     generator = {"name": "spots", "checkpoint_sha256": None, "config": {}}
     source = {"name": "spots", "licence": "CC0", "split": "held-out"}
-    write_pairset(folder, pictures(), condition="spots", generator=generator, source=source)
+    write_pairset(folder, pictures(), About("spots", generator, source))
     return folder
 
 

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("protocol", "models", "train", "analysis", "study_app", "migrations")
+FOLDERS = ("protocol", "pairs", "models", "train", "analysis", "study_app", "migrations")
 MAY_IMPORT = {
     "protocol": set(),
     "models": set(),
-    "train": {"protocol", "models"},
+    "pairs": {"protocol"},
+    "train": {"protocol", "pairs", "models"},
     "analysis": {"protocol"},
-    "study_app": {"protocol", "analysis"},
+    "study_app": {"protocol", "pairs", "analysis"},
     "migrations": {"study_app"},
 }
 NEVER = {
     "protocol": {"flask", "sqlalchemy", "torch", "torchvision"},
+    "pairs": {"flask", "sqlalchemy", "torch", "torchvision"},
     "models": {"flask", "sqlalchemy", "pathlib", "os", "io"},
     "train": {"flask", "sqlalchemy"},
     "analysis": {"flask", "sqlalchemy", "torch", "torchvision"},

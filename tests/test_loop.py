@@ -11,13 +11,14 @@ from photographs import SMALL, write_photos
 from PIL import Image
 from safetensors.torch import load_file
 
+from pairs.road import PhotoError
 from train import loop
 from train.checkpoint import CHECKPOINT, GENERATOR, CheckpointError, load_generator
 from train.config import TrainConfig, read_config
 from train.log import LogError, TrainLog, read_log
 from train.loop import TrainError, open_run
 from train.parallel import Processes
-from train.photos import PhotoError, find_photos, freeze_split, split_photos
+from train.photos import find_photos, freeze_split, split_photos
 from train.training_photos import load_photos
 
 CPU = torch.device("cpu")

@@ -1,21 +1,25 @@
 """Pair sets: written whole, read back only when every byte is as it was."""
 
 import json
+import pickle
+import sys
+import zipfile
 
+import fsspec
 import pytest
 from pictures import colourful, write_pictures
 from PIL import Image, PngImagePlugin
 
+from pairs.writing import About, Picture, write_pairset
 from protocol.pairset import (
     PairSetError,
-    Picture,
     encode_png,
     read_manifest,
     read_pairset,
     sha256_hex,
     write_manifest,
-    write_pairset,
 )
+from protocol.place import Place, PlaceError
 from protocol.whole_folder import FolderError
 
 
@@ -46,7 +50,7 @@ def test_what_is_written_is_read_back(folder):
 def test_manifest_has_exactly_the_keys_of_the_format(folder):
     content = manifest(folder)
     assert list(content) == [
-        "format", "condition", "image_size", "encoding", "generator", "source", "created", "pairs",
+        "format", "condition", "image_size", "encoding", "generator", "source", "created", "pairs", "excluded", "road",
     ]  # fmt: skip
     assert list(content["pairs"][0]) == ["id", "photo_sha256", "real", "fake", "tags"]
     assert content["format"] == "realism-pairset/1"
@@ -112,7 +116,9 @@ def test_picture_of_another_size_is_told(folder):
     data = encode_png(colourful(1, size=47))
     (folder / pair["fake"]["file"]).write_bytes(data)
     rewrite(folder, lambda content: content["pairs"][0]["fake"].update(sha256=sha256_hex(data)))
-    with pytest.raises(PairSetError, match="fake is 47x47, the manifest says 48x48"):
+    with pytest.raises(
+        PairSetError, match=r"fake images/\S+ is 47x47, the manifest says 48x48; make the pair set again"
+    ):
         read_pairset(folder)
 
 
@@ -154,9 +160,9 @@ def test_existing_pair_set_is_not_overwritten_unless_asked(folder):
 
 def test_pictures_of_two_sizes_leave_nothing_behind(tmp_path):
     small, large = colourful(1, 32), colourful(2, 48)
-    pictures = [Picture("a" * 64, small, small), Picture("b" * 64, large, small)]
+    pictures = [Picture("a" * 64, small, (small,)), Picture("b" * 64, large, (large,))]
     with pytest.raises(PairSetError, match="real is 48x48, the set is 32x32"):
-        write_pairset(tmp_path / "set", pictures, condition="c", generator={}, source={})
+        write_pairset(tmp_path / "set", pictures, About("c", {}, {}))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -174,3 +180,120 @@ def test_same_pictures_give_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         write_pictures(tmp_path / name, "cgan", n=3)
     assert manifest(tmp_path / "one")["pairs"] == manifest(tmp_path / "two")["pairs"]
+
+
+# Where a pair set lies.
+
+
+def zipped(folder, target, inside="", notes=()):
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, f"{inside}{path.relative_to(folder)}")
+        for name in notes:
+            archive.writestr(name, b"note")
+    return target
+
+
+@pytest.mark.parametrize(
+    ("inside", "notes"),
+    [("", ()), ("cgan/", ()), ("cgan/", ("__MACOSX/cgan/._manifest.json", ".DS_Store")), ("", ("README.txt",))],
+    ids=["plain", "folder", "mac", "with a note"],
+)
+def test_zip_is_read_like_the_folder_that_it_holds(folder, tmp_path, inside, notes):
+    target = zipped(folder, tmp_path / "set.ZIP", inside, notes)
+    assert read_pairset(target) == read_pairset(folder)
+    place, pairs = Place(target), read_manifest(target).pairs
+    assert place.exists()
+    assert place.exists("manifest.sha256")
+    assert not place.exists("other.json")
+    assert {"manifest.json", pairs[0].real.file} <= set(place.names())
+    found = place.read_many([pairs[0].fake.file, "images/none.png"])
+    assert sha256_hex(found[0]) == pairs[0].fake.sha256
+    assert str(found[1]) == f"{target}/images/none.png: No such file or directory"
+
+
+def test_folder_of_two_pair_sets_in_a_zip_is_none(folder, tmp_path):
+    target = zipped(folder, tmp_path / "set.zip", "cgan/", ("wgan/manifest.json",))
+    with pytest.raises(PairSetError, match=r"set.zip is not a pair set: manifest.json cannot be read \(No such file"):
+        read_pairset(target)
+
+
+def test_pair_set_in_memory_is_read(folder):
+    memory = fsspec.filesystem("memory")
+    memory.put(str(folder), "/sets/cgan", recursive=True)
+    try:
+        assert read_pairset("memory://sets/cgan") == read_pairset(folder)
+        assert Place("memory://sets/cgan").names() == Place(folder).names()
+        with pytest.raises(PairSetError, match="^memory://sets/wgan is not a pair set"):
+            read_pairset("memory://sets/wgan")
+        memory.pipe_file("/sets/set.zip", zipped(folder, folder.with_name("set.zip")).read_bytes())
+        assert read_pairset("memory://sets/set.zip") == read_pairset(folder)
+    finally:
+        memory.rm("/sets", recursive=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\5\6" + bytes(18), b"PK\3\4" + bytes(100)])
+def test_broken_zip_is_told(tmp_path, content):
+    (tmp_path / "set.zip").write_bytes(content)
+    with pytest.raises(PairSetError, match=r"^\S+set.zip is not a pair set: manifest.json cannot be read \(.+\); make"):
+        read_pairset(tmp_path / "set.zip")
+
+
+def test_encrypted_zip_is_told(folder, tmp_path):
+    data = zipped(folder, tmp_path / "set.zip").read_bytes()
+    for signature, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # APPNOTE 4.4.4: bit 0 of the flags
+        pieces = data.split(signature)
+        data = signature.join([pieces[0], *(one[: flags - 4] + b"\1" + one[flags - 3 :] for one in pieces[1:])])
+    (tmp_path / "set.zip").write_bytes(data)
+    with pytest.raises(PairSetError, match=r"cannot be read \(.*manifest.json.* is encrypted, password required"):
+        read_pairset(tmp_path / "set.zip")
+
+
+def test_altered_byte_in_a_zip_is_found(folder, tmp_path):
+    data = bytearray(zipped(folder, tmp_path / "set.zip").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "set.zip").write_bytes(data)
+    with pytest.raises(PairSetError, match=r"pair \w+: \w+ images/\S+ cannot be read \(.+\); make the pair set again"):
+        read_pairset(tmp_path / "set.zip")
+
+
+def test_zip_that_was_replaced_is_read_anew(folder, tmp_path):
+    target = zipped(folder, tmp_path / "set.zip")
+    before = read_pairset(target)
+    write_pictures(tmp_path / "other", "wgan", n=2)
+    zipped(tmp_path / "other", tmp_path / "new.zip").replace(target)
+    assert read_pairset(target).condition == "wgan" != before.condition
+
+
+def test_address_of_an_unknown_kind_and_missing_s3_are_told(monkeypatch):
+    with pytest.raises(PairSetError, match=r"^nowhere://set is not a pair set: .*Protocol not known: nowhere"):
+        read_pairset("nowhere://set")
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
+    with pytest.raises(PairSetError, match=r"s3fs .*\(pip install 'realism\[s3\]'\)"):
+        read_pairset("s3://bucket/set")
+
+
+def test_place_and_errors_survive_the_way_to_another_process(folder):
+    place = Place(folder)
+    assert place.exists()
+    again = pickle.loads(pickle.dumps(place))  # noqa: S301
+    assert again.read("manifest.json") == place.read("manifest.json")
+    for error in (PairSetError("set: is none; make one"), PlaceError("s3://bucket", "there is no such bucket")):
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301
+        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
+
+
+def test_manifest_in_another_encoding_is_told(folder):
+    text = (folder / "manifest.json").read_text()
+    (folder / "manifest.sha256").unlink()
+    for encoding in ("utf-16", "utf-8-sig"):
+        (folder / "manifest.json").write_bytes(text.encode(encoding))
+        with pytest.raises(PairSetError, match=r"manifest.json is not JSON \(.+\); make the pair set again"):
+            read_manifest(folder)
+
+
+def test_number_that_json_has_not_is_never_written(folder):
+    pairset = read_manifest(folder).model_copy(update={"generator": {"loss": float("nan")}})
+    with pytest.raises(ValueError, match="Out of range float values are not JSON compliant"):
+        pairset.to_json()

@@ -15,9 +15,10 @@ from PIL import Image
 
 from analysis.report import write_report
 from analysis.source import ReportError
+from pairs.writing import About, Picture, pair_id, write_pairset
 from protocol import InputError
 from protocol.design import StudyDesign, canonical_sha256, parse_design
-from protocol.pairset import Picture, pair_id, sha256_hex, write_pairset
+from protocol.pairset import sha256_hex
 from protocol.whole_folder import FolderError
 
 CONTRACT = {"format", "level", "origin", "inputs", "conditions", "comparisons", "pairs", "exclusions"}
@@ -53,12 +54,12 @@ def export(folder: Path, table: pd.DataFrame, study: StudyDesign, *, images: boo
             Picture(
                 photo,
                 Image.new("RGB", (128, 128), (10 * i, 200, 90)),
-                Image.new("RGB", (128, 128), (10 * i, shade, 90)),
+                (Image.new("RGB", (128, 128), (10 * i, shade, 90)),),
             )
             for i, photo in enumerate(PHOTOS)
         )
         pairset = folder / "pairsets" / condition
-        write_pairset(pairset, pictures, condition=condition, generator={"name": condition}, source={"name": "test"})
+        write_pairset(pairset, pictures, About(condition, {"name": condition}, {"name": "test"}))
         if not images:
             for image in (pairset / "images").iterdir():
                 image.unlink()

@@ -13,7 +13,7 @@ from protocol.design import DesignError
 from protocol.pairset import PairSetError, read_pairset
 from study_app.assignment import AssignmentError
 from study_app.db import reading
-from study_app.store import StoreError, get_image, served_path
+from study_app.store import StoreError, get_image, get_served
 from study_app.studies import StudyError, design_of, find_study
 from study_app.tables import Condition, Image, Pair, Study
 
@@ -42,7 +42,7 @@ def test_all_pictures_of_a_study_are_served_at_one_length(sqlite_workshop):
     sqlite_workshop.create_study()
     with reading(sqlite_workshop.engine) as db:
         hashes = db.scalars(select(Image.sha256)).all()
-    served = [served_path(sqlite_workshop.config.store, sha256).read_bytes() for sha256 in hashes]
+    served = get_served(sqlite_workshop.config.store, hashes)
     assert len({len(data) for data in served}) == 1
     # Nothing follows the end of the picture, and it is the same picture.
     assert all(data.endswith(b"IEND\xaeB`\x82") for data in served)
@@ -96,7 +96,7 @@ def test_changed_picture_in_the_store_is_found(sqlite_workshop):
     sqlite_workshop.create_study()
     with reading(sqlite_workshop.engine) as db:
         image = db.scalars(select(Image)).first()
-    path = served_path(sqlite_workshop.config.store, image.sha256).with_name(image.sha256)
+    path = sqlite_workshop.config.instance / "store" / image.sha256[:2] / f"{image.sha256}.png"
     path.write_bytes(b"x" + path.read_bytes()[1:])
     with pytest.raises(StoreError, match="has changed; restore the store"):
         get_image(sqlite_workshop.config.store, image.sha256)

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from train.photos import BrokenPhotoError, Photo, PhotoError, Progress, open_photo, square_picture, unsuitable
+from pairs.progress import Progress
+from pairs.road import BrokenPhotoError, PhotoError, open_photo, square_picture
+from train.photos import Photo, unsuitable
 
-VERSION = 1  # of how a picture is made from a photo: another version, another cache
+VERSION = 2  # of how a picture is made from a photo: another version, another cache
 
 
 @dataclass(frozen=True)

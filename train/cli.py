@@ -2,22 +2,18 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import track
 
+from pairs.progress import show_bar
+from pairs.road import PhotoError, open_photo, read_source
 from train import fetch as photo_sources
 from train.photos import (
     DEFAULT_HELD_OUT,
-    PhotoError,
     find_photos,
     freeze_split,
-    open_photo,
-    read_source,
     split_photos,
     unsuitable,
 )
@@ -26,16 +22,6 @@ HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER = click.Path(path_type=Path, file_okay=False)
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
 STOPPED = 130  # what a shell gives for a command ended by Ctrl-C
-
-
-def show_bar(what: str) -> Any:
-    """A progress bar on the terminal, if there is one, that goes when the loop ends."""
-    console = Console(stderr=True)
-
-    def show(items: Sequence[Any]) -> Iterable[Any]:
-        return track(items, what, console=console, transient=True, disable=not console.is_terminal)
-
-    return show
 
 
 def _set_threads(ctx: click.Context, parameter: click.Parameter, value: int | None) -> None:

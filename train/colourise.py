@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from models.color import fit_chroma, from_network, merge_luminance, split_luminance
 from models.generator import colour
+from pairs.progress import Progress
+from pairs.road import PhotoError, open_photo, picture_paths
 from protocol import InputError
 from protocol.whole_folder import whole_folder
 from train.checkpoint import TrainedGenerator
-from train.photos import PhotoError, Progress, open_photo, photo_paths
 
 NOTE = "colourised.json"  # what is in the folder and what made it; by it --replace knows a folder of ours
 FORMAT = "realism-colourised/1"
@@ -50,7 +51,7 @@ def colour_folder(
         ColouriseError: if ``out`` and the photographs share a folder.
         FolderError: if ``out`` exists and is not to be replaced, or is something else.
     """
-    photos = photo_paths(folder)
+    photos = picture_paths(folder)
     _refuse_shared(folder, photos, out)
     targets = _targets([photo.relative_to(folder) for photo in photos])
     pictures, broken = {}, {}

@@ -22,12 +22,13 @@ from PIL import Image
 from torch import Tensor
 
 import train.vision  # noqa: F401 -- torchmetrics imports torchvision, which opens beside a CPU-only torch through it only
-from protocol.pairset import read_pairset
+from pairs.progress import Progress
+from protocol.pairset import read_manifest, read_pair, refuse_empty
+from protocol.place import Place
 from train.checkpoint import TrainedGenerator
 from train.metrics import MetricError, ab_histogram_distance, colourfulness, psnr, ssim
 from train.observer import ObserverError, observation, observe
 from train.pairs import Selection, coloured
-from train.photos import Progress
 
 CHUNK = 32  # pictures at a time
 UNCLASSED = "(no class)"
@@ -211,28 +212,27 @@ def from_generator(
     trained: TrainedGenerator, selection: Selection, progress: Progress = iter
 ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Real and fake (N, 3, H, W) in [0, 1] of the photos selected, as a pair set would show them, and their classes."""
-    pictures = list(coloured(trained, selection, keeps_luminance=False, progress=progress))
+    pictures = list(coloured([trained], selection, keeps_luminance=False, progress=progress))
     real, fake = (
-        torch.stack([_pixels(p) for p in side]) for side in zip(*((p.real, p.fake) for p in pictures), strict=True)
+        torch.stack([_pixels(p) for p in side]) for side in zip(*((p.real, p.fakes[0]) for p in pictures), strict=True)
     )
     return real, fake, tuple(p.tags[0] if p.tags else "" for p in pictures)
 
 
-def from_pairset(folder: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def from_pairset(address: str | Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Real and fake (N, 3, H, W) in [0, 1] of a pair set, and each pair's class: its first tag, "" if it has none.
 
     Raises:
         PairSetError: if the pair set does not verify.
     """
-    pairs = read_pairset(folder).pairs
-    real = torch.stack([_tensor(folder / pair.real.file) for pair in pairs])
-    fake = torch.stack([_tensor(folder / pair.fake.file) for pair in pairs])
-    return real, fake, tuple(pair.tags[0] if pair.tags else "" for pair in pairs)
-
-
-def _tensor(path: Path) -> Tensor:
-    with Image.open(path) as picture:
-        return _pixels(picture)
+    place = Place(address)
+    pairset = read_manifest(place)
+    refuse_empty(place, pairset)
+    pictures = [read_pair(place, pairset, pair) for pair in pairset.pairs]
+    real, fake = (
+        torch.stack([_pixels(p) for p in side]) for side in zip(*((p.real, p.fake) for p in pictures), strict=True)
+    )
+    return real, fake, tuple(pair.tags[0] if pair.tags else "" for pair in pairset.pairs)
 
 
 def _pixels(picture: Image.Image) -> Tensor:

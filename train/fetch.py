@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from urllib3.exceptions import HTTPError
 
+from pairs.road import ABOUT as NOTE
 from protocol import InputError
 from protocol.whole_folder import whole_folder
-from train.photos import ABOUT as NOTE
 
 TIMEOUT_S = (15, 60)  # to connect, and between two pieces
 CHUNK_BYTES = 1 << 16

@@ -8,11 +8,14 @@ import click
 from rich.console import Console
 from rich.markdown import Markdown
 
-from train.cli import DEVICES, FOLDER, HELP, SIDE, THREADS, show_bar
+from pairs.progress import show_bar
+from protocol.pairset import MANIFEST
+from protocol.place import Place, is_remote
+from train.cli import DEVICES, FOLDER, HELP, SIDE, THREADS
 
 
 @click.command(context_settings=HELP)
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("address", metavar="SOURCE")
 @click.option("--photos", "folder", type=FOLDER, help="Folder of photographs; needed for a generator.")
 @click.option("-n", "n_photos", type=click.IntRange(1), help="How many photos.  [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the photos, and trains the observer.")
@@ -26,7 +29,7 @@ from train.cli import DEVICES, FOLDER, HELP, SIDE, THREADS, show_bar
 @THREADS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
-    source: Path,
+    address: str,
     folder: Path | None,
     n_photos: int | None,
     seed: int,
@@ -51,17 +54,18 @@ def evaluate(
     from train.evaluate import from_generator, from_pairset, measure, text_table
     from train.pairs import select_photos
 
-    if (source / "manifest.json").exists():
+    if is_remote(address) or Place(address).exists(MANIFEST):
         if folder or n_photos:
-            raise click.UsageError(f"{source} is a pair set, which is measured whole; leave --photos and -n out.")
-        about: dict[str, Any] = {"pairset": str(source)}
-        pictures = from_pairset(source)
+            raise click.UsageError(f"{address} is a pair set, which is measured whole; leave --photos and -n out.")
+        about: dict[str, Any] = {"pairset": address}
+        pictures = from_pairset(address)
     else:
+        source = Path(address)
         if folder is None:
-            raise click.UsageError(f"{source} is no pair set; to measure a generator, give --photos.")
+            raise click.UsageError(f"{address} is no pair set; to measure a generator, give --photos.")
         trained = load_generator(source, pick_device(device))
         photos = select_photos(
-            folder, trained, n_pairs=n_photos, seed=seed, side=side, progress=show_bar("Reading photos")
+            folder, [trained], n_pairs=n_photos, seed=seed, side=side, progress=show_bar("Reading photos")
         )
         about = {"generator": trained.config.name, "generator_sha256": trained.sha256, "photos": folder.resolve().name}
         about |= {"step": trained.step, "split": side}
@@ -70,7 +74,7 @@ def evaluate(
     table = text_table(measured)
     answer = about | measured.to_dict() | {"seed": seed}
     if card is None:
-        card = (source / CHECKPOINT).exists() and n_photos is None and side == "held-out"
+        card = (Path(address) / CHECKPOINT).exists() and n_photos is None and side == "held-out"
     if card and "generator" in about and source.is_dir():
         from train.card import MEASURES, write_card
 

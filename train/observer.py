@@ -16,8 +16,8 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from models.color import split_luminance
+from pairs.progress import Progress
 from protocol import InputError
-from train.photos import Progress
 
 VIEW = 64  # pixels: longer shorter sides are averaged down to it, and what is left is colour more than detail
 CROP = 7 / 8  # of each side, while training

@@ -1,10 +1,9 @@
-"""A trained generator and a folder of photos in, a pair set out: each photo that was never trained on, real and coloured."""
+"""Trained generators and a folder of photos in, pair sets out: photos that none was trained on, real and coloured by each."""
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -12,20 +11,14 @@ from torch import Tensor
 
 from models.color import from_network, keep_luminance
 from models.generator import colour
-from protocol.pairset import PairSet, Picture, write_pairset
+from pairs.progress import Progress
+from pairs.road import PhotoError, open_photo, square_picture
+from pairs.selecting import choose, exclude
+from pairs.writing import About, Output, Picture, pair_id, write_pairsets
+from protocol.pairset import Encoder, Exclusion, PairSet
 from train.batches import network_input
 from train.checkpoint import TrainedGenerator
-from train.photos import (
-    Photo,
-    PhotoError,
-    Progress,
-    find_photos,
-    never_trained_on,
-    open_photo,
-    side_of,
-    square_picture,
-    why_left_out,
-)
+from train.photos import Photo, find_photos, never_trained_on, side_of, why_left_out
 
 Side = Literal["held-out", "all"]
 
@@ -38,82 +31,121 @@ class Selection:
     photos: tuple[Photo, ...]
     n_trained: int
     n_left_out: int
+    excluded: tuple[Exclusion, ...] = ()
 
     def class_of(self, photo: Photo) -> str:
         """The name of the folder in the folder that the photo lies in, "" if it lies in none."""
-        inside = photo.path.relative_to(self.folder).parts
-        return inside[0] if len(inside) > 1 else ""
+        return _class_of(self.folder, photo)
+
+
+def _class_of(folder: Path, photo: Photo) -> str:
+    inside = photo.path.relative_to(folder).parts
+    return inside[0] if len(inside) > 1 else ""
 
 
 def select_photos(
     folder: Path,
-    trained: TrainedGenerator,
+    generators: Sequence[TrainedGenerator],
     *,
     n_pairs: int | None,
     seed: int,
     side: Side,
+    tags: Collection[str] = (),
+    stratified: bool = False,
+    excluded: Sequence[Exclusion] = (),
     progress: Progress = iter,
 ) -> Selection:
-    """Photos that the generator was never trained on, in an order that depends on seed and photos alone.
+    """Photos that no generator was trained on, in an order that depends on seed and photos alone.
 
-    Two generators with the same held-out photos get the same ones, whatever else differs. ``side`` "held-out" takes
-    what the split stored with the generator holds out; "all" takes every photo never trained on, for a folder of others.
+    Generators with the same held-out photos get the same ones, whatever else differs. ``side`` "held-out" takes what
+    the split stored with every generator holds out; "all" takes every photo never trained on, for a folder of others.
 
     Raises:
         PhotoError: if none is left, or fewer than ``n_pairs``.
+        SelectionError: if the tags, the strata or the exclusions do not fit.
     """
+    size = image_size_of(generators)
     found = find_photos(folder, progress)
-    fresh = never_trained_on(found, trained.photos.trained)
+    fresh = never_trained_on(found, frozenset().union(*(one.photos.trained for one in generators)))
     candidates = fresh
     if side == "held-out":
-        candidates = tuple(p for p in fresh if side_of(p, trained.config.held_out) == "held-out")
-    shuffled = sorted(candidates, key=lambda p: hashlib.sha256(f"{seed}:{p.sha256}".encode()).digest())
-    size = trained.config.image_size
-    usable = [photo for photo in progress(shuffled) if not why_left_out(photo.path, size)]
-    n_trained, n_left_out = len(found) - len(fresh), len(shuffled) - len(usable)
+        candidates = tuple(p for p in fresh if all(side_of(p, one.config.held_out) == "held-out" for one in generators))
+    usable = [photo for photo in progress(candidates) if not why_left_out(photo.path, size)]
+    n_trained, n_left_out = len(found) - len(fresh), len(candidates) - len(usable)
     if len(usable) < (n_pairs or 1):
         raise PhotoError(
-            f"photo folder {folder}: {len(usable)} of {len(found)} photos can be shown, {n_pairs or 1} are wanted "
-            f"({n_trained} were trained on, {len(fresh) - len(candidates)} are not held out, {n_left_out} are broken, "
+            f"{folder}: {len(usable)} of {len(found)} photos can be shown, {n_pairs or 1} are wanted ({n_trained} were "
+            f"trained on, {len(fresh) - len(candidates)} are not held out, {n_left_out} are broken, "
             f"smaller than {size} pixels or without colour); give more photos, or ask for fewer pairs"
         )
-    return Selection(folder, tuple(usable[:n_pairs]), n_trained, n_left_out)
+    kept = exclude(usable, excluded, identity=lambda photo: pair_id(photo.sha256))
+    shown = choose(
+        kept,
+        key=lambda photo: photo.sha256,
+        tags=lambda photo: [name for name in (_class_of(folder, photo),) if name],
+        n=n_pairs,
+        wanted=tags,
+        stratified=stratified,
+        seed=seed,
+    )
+    return Selection(folder, tuple(shown), n_trained, n_left_out, tuple(excluded))
+
+
+def image_size_of(generators: Sequence[TrainedGenerator]) -> int:
+    """The generators' common size of pictures.
+
+    Raises:
+        PhotoError: if they differ: then no picture can be the same for all.
+    """
+    sizes = {one.config.image_size: one.config.name for one in generators}
+    if len(sizes) > 1:
+        listed = " and ".join(f"{name} {size}x{size}" for size, name in sorted(sizes.items()))
+        raise PhotoError(f"the generators make pictures of different sizes ({listed}); make their pair sets one by one")
+    return next(iter(sizes))
 
 
 def make_pairs(
-    trained: TrainedGenerator,
+    generators: Sequence[TrainedGenerator],
     selection: Selection,
-    out: Path,
+    out: Output,
     *,
-    condition: str,
+    conditions: Sequence[str],
     source_name: str,
     licence: str,
     side: Side,
     keeps_luminance: bool,
+    encoder: Encoder = Encoder(),  # noqa: B008 -- frozen
     replace: bool = False,
     progress: Progress = iter,
-) -> PairSet:
-    """Colour the selected photos and write them beside the originals."""
-    keeps_luminance |= trained.config.colour_space == "lab"
-    config = trained.config.to_dict() | {"step": trained.step, "keep_luminance": keeps_luminance}
-    return write_pairset(
-        out,
-        coloured(trained, selection, keeps_luminance, progress),
-        condition=condition,
-        generator={"name": trained.config.name, "checkpoint_sha256": trained.sha256, "config": config},
-        source={"name": source_name, "licence": licence, "split": side},
-        replace=replace,
-    )
+) -> list[PairSet]:
+    """Colour the selected photos with every generator and write them beside the originals, a pair set for each."""
+    source = {"name": source_name, "licence": licence, "split": side}
+    about = [
+        About(name, _described(one, keeps_luminance), source) for name, one in zip(conditions, generators, strict=True)
+    ]
+    pictures = coloured(generators, selection, keeps_luminance, progress)
+    return write_pairsets(out, pictures, about, encoder=encoder, excluded=selection.excluded, replace=replace)
+
+
+def _described(trained: TrainedGenerator, keeps_luminance: bool) -> dict[str, Any]:
+    kept = keeps_luminance or trained.config.colour_space == "lab"
+    config = trained.config.to_dict() | {"step": trained.step, "keep_luminance": kept}
+    return {"name": trained.config.name, "checkpoint_sha256": trained.sha256, "config": config}
 
 
 def coloured(
-    trained: TrainedGenerator, selection: Selection, keeps_luminance: bool, progress: Progress = iter
+    generators: Sequence[TrainedGenerator], selection: Selection, keeps_luminance: bool, progress: Progress = iter
 ) -> Iterator[Picture]:
-    """Each photo and the generator's colours for it, tagged with the photo's class."""
+    """Each photo and the generators' colours for it, tagged with the photo's class."""
+    size = image_size_of(generators)
     for photo in progress(selection.photos):
-        real = square_picture(open_photo(photo.path), trained.config.image_size)
+        opened = open_photo(photo.path)
+        real = square_picture(opened, size)
+        fakes = tuple(colour_picture(trained, real, keeps_luminance) for trained in generators)
         tags = tuple(filter(None, (selection.class_of(photo),)))
-        yield Picture(photo.sha256, real, colour_picture(trained, real, keeps_luminance), tags)
+        steps = frozenset({"resized"} if min(opened.size) != size else ())
+        # A fake is made of the real picture, so what was done to the one was done to the other.
+        yield Picture(photo.sha256, real, fakes, tags, (steps,) * (1 + len(fakes)))
 
 
 def colour_picture(trained: TrainedGenerator, picture: Image.Image, keeps_luminance: bool) -> Image.Image:

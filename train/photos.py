@@ -1,4 +1,4 @@
-"""A folder of photographs in; which are trained on, which are held out for good, and their square pictures out.
+"""A folder of photographs in; which are trained on and which are held out for good.
 
 The hash of a file's bytes decides its side, so a photograph keeps its side whatever it is called and whatever is added
 to the folder. A folder may carry ``sources.csv`` with the columns ``file,source_sha256``: crops of one photograph carry
@@ -8,41 +8,23 @@ which freezes the sides: who changes the fraction later, or reads the folder wit
 
 import csv
 import hashlib
-import json
 import re
-import struct
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from protocol import InputError
+from pairs.progress import Progress
+from pairs.road import BrokenPhotoError, PhotoError, open_photo, picture_paths
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
-SOURCES, SPLIT, ABOUT = "sources.csv", "split.csv", "source.json"
+SOURCES, SPLIT = "sources.csv", "split.csv"
 DEFAULT_HELD_OUT = 0.2  # fraction of the photographs
 COLOUR_THRESHOLD = 8  # channels that never differ by more (of 255) are a gray photograph, JPEG noise included
-# What Pillow's decoders raise on files that are not what they seem.
-DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 Side = Literal["train", "held-out"]
-Progress = Callable[[Sequence[Any]], Iterable[Any]]  # wraps what is looped over, to show how far the loop is
-
-
-class PhotoError(InputError):
-    """A folder or a file of photographs that cannot be used."""
-
-
-class BrokenPhotoError(PhotoError):
-    """A file that cannot be decoded; ``reason`` says why, without its name."""
-
-    def __init__(self, path: Path, reason: object) -> None:
-        self.reason = f"cannot be decoded ({reason})"
-        super().__init__(f"{path} {self.reason}; remove it or replace it")
 
 
 @dataclass(frozen=True)
@@ -71,34 +53,13 @@ class Split:
         return hashlib.sha256("\n\n".join(sides).encode()).hexdigest()
 
 
-def photo_paths(folder: Path) -> list[Path]:
-    """The files in the folder and the folders in it that are named like photographs, in the order of their names.
-
-    Raises:
-        PhotoError: if there is no such folder, or no such file in it.
-    """
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "does not exist"
-        raise PhotoError(f"photo folder {folder} {what}; give a folder of photographs")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-    if not paths:
-        raise PhotoError(
-            f"photo folder {folder} holds no photograph ({', '.join(sorted(SUFFIXES))}); give a folder of photographs"
-        )
-    return paths
-
-
 def find_photos(folder: Path, progress: Progress = iter) -> tuple[Photo, ...]:
     """Every photograph in the folder and the folders in it, in the order of the hashes; equal files count once.
 
     Raises:
         PhotoError: if there is no such folder, no photograph in it, or its ``sources.csv`` or ``split.csv`` does not fit.
     """
-    paths = photo_paths(folder)
+    paths = picture_paths(folder)
     sources, sides = _read_sources(folder, paths), _read_sides(folder)
     photos: dict[str, Photo] = {}
     for path in progress(paths):
@@ -158,22 +119,6 @@ def _is_hash(text: str | None) -> bool:
     return re.fullmatch("[0-9a-f]{64}", text or "") is not None
 
 
-def read_source(folder: Path) -> dict[str, str]:
-    """Name and licence of the photographs, as far as the folder's ``source.json`` states them.
-
-    Raises:
-        PhotoError: if there is one that cannot be read.
-    """
-    note = folder / ABOUT
-    if not note.exists():
-        return {}
-    try:
-        stated = json.loads(note.read_text(encoding="utf-8"))
-        return {name: str(stated[name]) for name in ("name", "licence") if name in stated}
-    except (OSError, ValueError, TypeError) as error:
-        raise PhotoError(f"{note} cannot be read ({error}); mend it, or remove it") from error
-
-
 def freeze_split(folder: Path, split: Split) -> Path:
     """Write ``split.csv``, which keeps every photograph on its side from now on.
 
@@ -224,28 +169,6 @@ def never_trained_on(photos: Iterable[Photo], trained: frozenset[str]) -> tuple[
     return tuple(photo for photo in photos if not {photo.sha256, photo.source_sha256} & trained)
 
 
-def open_photo(path: Path) -> Image.Image:
-    """The photograph upright, in RGB, on white where it is transparent.
-
-    Raises:
-        BrokenPhotoError: if the file cannot be decoded.
-    """
-    try:
-        with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file)
-            if upright.mode.startswith("I;16"):  # which Pillow would clip at 255
-                upright = Image.fromarray((np.asarray(upright) // 257).astype(np.uint8))
-            elif upright.mode in ("I", "F"):
-                raise ValueError(f"mode {upright.mode} has no stated range; save it with 8 or 16 bits")
-            if upright.has_transparency_data:  # what lies under it was not meant to be seen
-                upright = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-            return upright.convert("RGB")
-    except DECODING_ERRORS as error:
-        reason = "not a picture" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise BrokenPhotoError(path, reason) from error
-
-
 def unsuitable(photo: Image.Image, image_size: int) -> str | None:
     """Why a photograph is left out, if it is: enlarged it would be blurred, and without colour there is nothing to learn."""
     if min(photo.size) < image_size:
@@ -261,8 +184,3 @@ def why_left_out(path: Path, image_size: int) -> str | None:
         return unsuitable(open_photo(path), image_size)
     except BrokenPhotoError as error:
         return error.reason
-
-
-def square_picture(photo: Image.Image, image_size: int) -> Image.Image:
-    """The middle of the photograph, ``image_size`` on each side: the one road for training, real and fake."""
-    return ImageOps.fit(photo, (image_size, image_size), Image.Resampling.LANCZOS)

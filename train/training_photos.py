@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pairs.progress import Progress
+from pairs.road import PhotoError
 from train.cache import Pictures, read_pictures
 from train.checkpoint import Provenance
 from train.config import TrainConfig
-from train.photos import PhotoError, Progress, Split, find_photos, split_photos
+from train.photos import Split, find_photos, split_photos
 from train.samples import GRID_ROWS
 
 MEASURED = 32  # held-out photos that are measured

@@ -1,0 +1,1 @@
+"""Pair sets: pictures in, pairs that give nothing away out, and the search for what might."""

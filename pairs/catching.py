@@ -1,0 +1,74 @@
+"""A pair set in, a pair set of catch pairs out: its real pictures beside fakes that anybody who looks can tell."""
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import cycle
+
+from pairs.catch import CatchError, Kind, catch_picture
+from pairs.placing import Output
+from pairs.selecting import choose, exclude
+from pairs.writing import About, Picture, write_pairset
+from protocol.pairset import Encoder, Exclusion, Pair, PairSet, read_manifest, read_pair
+from protocol.place import Place
+
+KINDS: tuple[Kind, ...] = ("noise", "shuffled", "grayscale")
+
+
+def make_catch_pairs(
+    source: Output,
+    out: Output,
+    *,
+    kinds: Sequence[Kind] = (),
+    condition: str = "catch",
+    n_pairs: int | None = None,
+    tags: Collection[str] = (),
+    stratified: bool = False,
+    seed: int = 0,
+    excluded: Sequence[Exclusion] = (),
+    replace: bool = False,
+) -> PairSet:
+    """Write catch pairs of the ``kinds`` in turn; photographs with too little colour for one are passed over.
+
+    A pair's last tag is its kind.
+
+    Raises:
+        PairSetError: if the pair set does not verify, or no photograph has enough colour.
+        SelectionError, CatchError: if fewer than ``n_pairs`` can be made.
+    """
+    place, pairset = Place(source), read_manifest(source)
+    kept = exclude(pairset.pairs, excluded, identity=lambda pair: pair.id)
+    candidates = choose(
+        kept,
+        key=lambda pair: pair.photo_sha256,
+        tags=lambda pair: pair.tags,
+        wanted=tags,
+        stratified=stratified,
+        seed=seed,
+    )
+    pictures = _pictures(place, pairset, candidates, tuple(kinds) or KINDS, seed, n_pairs)
+    config = {"kinds": list(dict.fromkeys(kinds or KINDS)), "seed": seed}
+    about = About(condition, {"name": "catch", "checkpoint_sha256": None, "config": config}, pairset.source)
+    encoder = Encoder(pairset.encoding, pairset.quality)
+    excluded = (*pairset.excluded, *excluded)
+    return write_pairset(out, pictures, about, encoder=encoder, excluded=excluded, replace=replace)
+
+
+def _pictures(
+    place: Place, pairset: PairSet, candidates: Sequence[Pair], kinds: Sequence[Kind], seed: int, n: int | None
+) -> Iterator[Picture]:
+    turns = cycle(kinds)
+    kind, made = next(turns), 0
+    for pair in candidates:
+        if made == n:
+            return
+        real = read_pair(place, pairset, pair).real
+        try:
+            fake = catch_picture(real, kind, seed)
+        except CatchError:
+            continue
+        yield Picture(pair.photo_sha256, real, (fake,), (*pair.tags, kind))
+        kind, made = next(turns), made + 1
+    if made < (n or 1):
+        raise CatchError(
+            f"{place}: {made} of {len(candidates)} photographs have enough colour for an obvious answer, "
+            f"{n or 1} are wanted; ask for fewer, or give a pair set of more colourful photographs"
+        )

@@ -1,0 +1,166 @@
+"""Real files and any generator's files in, pair sets out: each picture by the same road, whatever kind of file it came from."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pairs.matching import Match, MatchingError
+from pairs.progress import Progress
+from pairs.road import BrokenPhotoError, PhotoError, cut, open_named, upright_size
+from pairs.selecting import choose, exclude
+from pairs.workers import spread
+from pairs.writing import About, Output, Picture, pair_id, write_pairsets
+from protocol.pairset import Encoder, Exclusion, PairSet, sha256_hex
+
+SMALLEST = 16  # pixels a side: less shows nothing to judge
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A match, the hash of its real file's bytes, and the sizes (width, height) of the real picture and its fakes."""
+
+    match: Match
+    sha256: str
+    sizes: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    found: Found
+    size: Size
+
+
+def look_at(matches: Sequence[Match], *, progress: Progress = iter) -> list[Found]:
+    """Hash every real file and read every picture's size.
+
+    Raises:
+        BrokenPhotoError: naming the first file that is no picture.
+        MatchingError: if two real files are the same photograph.
+    """
+    found, seen = [], dict[str, Path]()
+    for one in spread(_look, progress(matches)):
+        if isinstance(one, BrokenPhotoError):
+            raise one
+        first = seen.setdefault(one.sha256, one.match.real)
+        if first is not one.match.real:
+            raise MatchingError(f"{first} and {one.match.real} are the same file; remove one of them, and its fakes")
+        found.append(one)
+    return found
+
+
+def _look(match: Match) -> Found | BrokenPhotoError:
+    try:
+        return Found(
+            match, sha256_hex(match.real.read_bytes()), tuple(upright_size(p) for p in (match.real, *match.fakes))
+        )
+    except BrokenPhotoError as error:
+        return error
+
+
+def common_size(found: Sequence[Found]) -> Size:
+    """The size to bring all pictures to when none is asked for: that of all fakes, else the largest square in every picture.
+
+    Nothing is enlarged for it.
+    """
+    fakes = {size for one in found for size in one.sizes[1:]}
+    widths, heights = zip(*(size for one in found for size in one.sizes), strict=True)
+    width, height = min(widths), min(heights)
+    if len(fakes) == 1 and (only := next(iter(fakes)))[0] <= width and only[1] <= height:
+        return only
+    side = min(width, height)
+    return side, side
+
+
+def import_pairs(
+    found: Sequence[Found],
+    out: Output,
+    *,
+    conditions: Sequence[About],
+    size: Size,
+    pairing: str,
+    encoder: Encoder = Encoder(),  # noqa: B008 -- frozen
+    n_pairs: int | None = None,
+    tags: Collection[str] = (),
+    stratified: bool = False,
+    seed: int = 0,
+    excluded: Sequence[Exclusion] = (),
+    replace: bool = False,
+    progress: Progress = iter,
+) -> list[PairSet]:
+    """Write a pair set for each condition, on the same photographs, cut and brought to ``size`` (width, height).
+
+    Raises:
+        PhotoError: if a picture is smaller than ``size``, broken, or not what its name says.
+        SelectionError: if the tags, the number or the exclusions do not fit.
+        FolderError, PlaceError: if something is at ``out``.
+    """
+    _refuse_small(found, size)
+    kept = exclude(found, excluded, identity=lambda one: pair_id(one.sha256))
+    chosen = choose(
+        kept,
+        key=lambda one: one.sha256,
+        tags=lambda one: one.match.tags,
+        n=n_pairs,
+        wanted=tags,
+        stratified=stratified,
+        seed=seed,
+    )
+    jobs = (_Job(one, size) for one in progress(chosen))
+    return write_pairsets(
+        out,
+        jobs,
+        conditions,
+        draw=_draw,
+        encoder=encoder,
+        excluded=excluded,
+        road={"pairing": pairing},
+        replace=replace,
+    )
+
+
+def _refuse_small(found: Sequence[Found], size: Size) -> None:
+    width, height = size
+    if min(size) < SMALLEST:
+        raise PhotoError(
+            f"pictures of {width}x{height} show nothing to judge; give pictures of at least {SMALLEST} pixels"
+        )
+    small = [
+        (path, own)
+        for one in found
+        for path, own in zip((one.match.real, *one.match.fakes), one.sizes, strict=True)
+        if own[0] < width or own[1] < height
+    ]
+    if small:
+        path, own = small[0]
+        more = f" (and {len(small) - 1} more are too small)" if len(small) > 1 else ""
+        raise PhotoError(
+            f"{path} is {own[0]}x{own[1]}, smaller than {width}x{height}{more}: enlarged it would be blurred; "
+            "give a smaller --size, or larger pictures"
+        )
+
+
+def _draw(job: _Job) -> Picture:
+    """Both sides by one road; nothing here knows which is which."""
+    match = job.found.match
+    pictures, steps = [], []
+    for path in (match.real, *match.fakes):
+        try:
+            decoded = open_named(path, path.read_bytes())
+        except OSError as error:
+            raise BrokenPhotoError(path, error.strerror) from error
+        pictures.append(cut(decoded.picture, job.size))
+        steps.append(_steps(decoded.picture.size, job.size, decoded.is_lossy, decoded.had_profile))
+    return Picture(job.found.sha256, pictures[0], tuple(pictures[1:]), match.tags, tuple(steps))
+
+
+def _steps(own: Size, size: Size, is_lossy: bool, had_profile: bool) -> frozenset[str]:
+    fits_one_side = own[0] == size[0] or own[1] == size[1]
+    done = {
+        "cut": own[0] * size[1] != own[1] * size[0],
+        "resized": not fits_one_side,
+        "from a lossy file": is_lossy,
+        "converted to sRGB": had_profile,
+    }
+    return frozenset(name for name, was_done in done.items() if was_done)
