@@ -61,12 +61,16 @@ def _photographs(folder: Path) -> Iterator[Image.Image]:
     """Squares of every photograph, and, once they are used up, other crops of them."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     rng = np.random.default_rng(0)
+    seen = set()
     while True:
         for path in paths:
+            zoom = int(SIZE * rng.uniform(1.05, 1.6))
+            x, y = (int(place) for place in rng.integers(0, zoom - SIZE + 1, 2))
+            if (path, zoom, x, y) in seen:
+                continue
+            seen.add((path, zoom, x, y))
             with Image.open(path) as photo:
-                zoom = int(SIZE * rng.uniform(1, 1.5))
                 square = ImageOps.fit(photo.convert("RGB"), (zoom, zoom))
-            x, y = rng.integers(0, zoom - SIZE + 1, 2)
             yield square.crop((x, y, x + SIZE, y + SIZE))
 
 

@@ -59,6 +59,10 @@ class Check:
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
 
+    @property
+    def results(self) -> tuple[CueResult | Finding, ...]:
+        return (*self.cues, *self.findings)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         answer = asdict(self)
@@ -75,7 +79,7 @@ class _Looked:
 
 
 def check_pairset(
-    address: Output,
+    address: Output | Place,
     *,
     accept: Collection[str] = (),
     design: Path | None = None,
@@ -256,8 +260,7 @@ def text_of(check: Check) -> str:
         "",
         *(f"{finding.name:<20} {len(finding.cases):>15}   {'':<16} {finding.verdict}" for finding in check.findings),
     ]
-    everything: tuple[CueResult | Finding, ...] = (*check.cues, *check.findings)
-    told = [one for one in everything if one.verdict != "pass"]
+    told = [one for one in check.results if one.verdict != "pass"]
     if told:
         lines += ["", *(f"{one.verdict}: {one.name}. {one.explanation}" for one in told)]
         for finding in check.findings:

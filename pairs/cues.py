@@ -33,7 +33,9 @@ WINDOW = 192  # pixels: of larger pictures the middle is looked at; their border
 LINES_OF_LIGHT = 64  # rows and columns, about, of which mean luminance and clipping are taken
 LINES = 32  # rows, and columns, whose spectra are averaged
 ALIGNMENT_WINDOW = 129  # pixels: one more than the length of its transform
+GRID_TILES = 128  # of 16x16 pixels: of more every second strip will do
 SAME_CONTENT = 0.5  # correlation of the edges above which two pictures show one photo
+SAME_PLACE = 0.98  # correlation above which nothing better is looked for: one step aside it is far lower
 GRAY_DIFFERENCE = 8  # of 255: channels that nowhere differ by more are a gray photograph, JPEG noise included
 SEEN_DIFFERENCE, SEEN_SHARE = 4, 0.001  # of 255, and of the pixels: less cannot be seen
 
@@ -215,7 +217,11 @@ def _grid(plane: Plane, frequencies: tuple[int, ...], zero: float) -> float:
     if not n_rows or not n_columns:
         return 0.0
     basis, k = _shifted_cosines(frequencies), len(frequencies)
-    down = basis @ plane[: n_rows * 16, : n_columns * 16].reshape(n_rows, 16, n_columns * 16)
+    strips = plane[: n_rows * 16, : n_columns * 16].reshape(n_rows, 16, n_columns * 16)
+    if n_rows * n_columns > GRID_TILES:
+        strips = strips[::2]
+        n_rows = len(strips)
+    down = basis @ strips
     coefficients = down.reshape(-1, 16) @ basis.T  # (rows * 8 k * columns, 8 k)
     near_zero = (np.abs(coefficients) < zero).view(np.uint8).reshape(n_rows, -1).sum(axis=0, dtype=np.uint8)
     counts = near_zero.reshape(8, k, n_columns, 8, k).sum(axis=(1, 2, 4))  # (8, 8)
@@ -240,13 +246,16 @@ def _shifted_cosines(frequencies: tuple[int, ...]) -> Plane:
 def _alignment(real: Pixels, fake: Pixels) -> tuple[int, int, float]:
     """Shift (dx, dy) of the fake and the correlation of the edges there: phase correlation (Kuglin & Hines 1975), checked."""
     a, b = (_edges(luminance_of(_middle(pixels, ALIGNMENT_WINDOW))) for pixels in (real, fake))  # (h, w)
+    unmoved = _correlation_at(a, b, 0, 0)
+    if unmoved >= SAME_PLACE:
+        return 0, 0, unmoved
     cross = np.conj(fft.rfft2(a)) * fft.rfft2(b)
     surface = fft.irfft2(cross / (np.abs(cross) + 1e-3), s=a.shape)
     dy, dx = (
         int(place) - length * (int(place) > length // 2)
         for place, length in zip(np.unravel_index(surface.argmax(), a.shape), a.shape, strict=True)
     )
-    at_peak, unmoved = _correlation_at(a, b, dx, dy), _correlation_at(a, b, 0, 0)
+    at_peak = _correlation_at(a, b, dx, dy)
     return (dx, dy, at_peak) if at_peak > unmoved else (0, 0, unmoved)
 
 

@@ -195,9 +195,10 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> tuple[Image.Image, 
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         alpha = picture.getchannel("A")
-    picture = picture.convert(mode)
+    picture = picture if picture.mode == mode else picture.convert(mode)  # which copies even so
     transform = _to_srgb(profile, mode) if isinstance(profile, bytes) else None
-    rgb = (ImageCms.applyTransform(picture, transform) if transform else None) or picture.convert("RGB")
+    rgb = ImageCms.applyTransform(picture, transform) if transform else None
+    rgb = rgb or (picture if mode == "RGB" else picture.convert("RGB"))
     if alpha is not None:  # what lies under it was not meant to be seen
         rgb = Image.composite(rgb, Image.new("RGB", rgb.size, "white"), alpha)
     return rgb, transform is not None
@@ -229,6 +230,8 @@ def cut(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     h = min(max(1, round(height * factor)), picture.height)
     left, top = (picture.width - w) // 2, (picture.height - h) // 2
     box = (left, top, left + w, top + h)
+    if picture.size == size:
+        return picture
     return picture.crop(box) if (w, h) == size else picture.resize(size, Image.Resampling.LANCZOS, box)
 
 

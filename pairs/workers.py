@@ -6,19 +6,21 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from protocol import InputError
 
 ALONE = 48  # items: as many are done sooner than processes start
-AHEAD = 8  # items waiting, for each process
+CHUNK = 8  # items sent at a time
+AHEAD = 2  # chunks waiting, for each process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,7 +38,7 @@ def spread(work: Callable[[Item], Result], items: Iterable[Item], n_workers: int
     Raises:
         WorkerError: if a process is killed, as the system does when memory runs out.
     """
-    n_workers = n_workers or len(os.sched_getaffinity(0))
+    n_workers = n_workers or _n_cores()
     items = iter(items)
     first = list(islice(items, ALONE + 1))
     if n_workers == 1 or len(first) <= ALONE:
@@ -44,20 +46,28 @@ def spread(work: Callable[[Item], Result], items: Iterable[Item], n_workers: int
         return
     # Not forked: torch's and the file systems' threads would be missing in a copy of this process.
     context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(n_workers, context, initializer=_settle)
-    waiting: deque[Future[Result]] = deque()
+    pool = ProcessPoolExecutor(n_workers, context, initializer=_settle, initargs=(work,))
+    waiting: deque[Future[list[Result]]] = deque()
+    everything = chain(first, items)
     try:
-        for item in chain(first, items):
+        while chunk := list(islice(everything, CHUNK)):
             with _ctrl_c_held():  # processes begin here
-                waiting.append(pool.submit(work, item))
+                waiting.append(pool.submit(_work_on, chunk))
             if len(waiting) > AHEAD * n_workers:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
     except BrokenProcessPool as error:
         raise WorkerError("a process that worked on pictures was killed; is there enough free memory?") from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+_work: Callable[[Any], Any]  # of this process, if it is a worker: sent once, not with every item
+
+
+def _work_on(items: Sequence[Any]) -> list[Any]:
+    return [_work(item) for item in items]
 
 
 @contextmanager
@@ -70,8 +80,16 @@ def _ctrl_c_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _settle() -> None:
+def _n_cores() -> int:
+    """Those that this process may use, where the system can tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _settle(work: Callable[[Any], Any]) -> None:
     """In a new process: leave Ctrl-C to the one that waits, and end when that is killed."""
+    global _work
+    _work = work
+    threadpool_limits(1)  # NumPy's own threads would only fight the other processes for the cores
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # an error of ours, not a warning
     parent = multiprocessing.parent_process()

@@ -144,7 +144,8 @@ def encode_png(picture: Image.Image) -> bytes:
     """
     width, height = picture.size
     lines = np.zeros((height, 1 + 3 * width), np.uint8)  # each begins with its filter's number: 0, none
-    lines[:, 1:] = np.frombuffer(picture.convert("RGB").tobytes(), np.uint8).reshape(height, 3 * width)
+    rgb = picture if picture.mode == "RGB" else picture.convert("RGB")  # which copies even so
+    lines[:, 1:] = np.frombuffer(rgb.tobytes(), np.uint8).reshape(height, 3 * width)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, RGB, not interlaced
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 0)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)

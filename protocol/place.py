@@ -15,11 +15,13 @@ from fsspec.asyn import AsyncFileSystem
 
 from protocol import InputError
 
-# A dead endpoint is told within seconds instead of minutes.
+# A dead endpoint is told within seconds, and a silent one within a minute, instead of many.
 _S3: dict[str, Any] = {
-    "config_kwargs": {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}},
+    "config_kwargs": {"connect_timeout": 5, "read_timeout": 15, "retries": {"total_max_attempts": 1}},
+    "max_concurrency": 1,  # of parts of one file, which are small: a file is one request then, not two
     "use_listings_cache": False,
 }
+_S3_RETRIES = 2  # attempts, which s3fs makes; the client makes one in each
 
 
 class PlaceError(InputError):
@@ -65,6 +67,8 @@ class Place:
                 top = [entry for entry in system.ls("", detail=True) if not entry["name"].startswith(("__MACOSX", "."))]
                 return system, top[0]["name"].rstrip("/") if len(top) == 1 and top[0]["type"] == "directory" else ""
             system, root = fsspec.core.url_to_fs(self.address, **options)
+            if options:
+                system.retries = _S3_RETRIES
             return system, root.rstrip("/") or "/"
         except failures() as error:
             raise PlaceError(self.address, reason_of(error)) from error
@@ -149,7 +153,7 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ImportError):
         return f"{error}" + (" (pip install 'realism[s3]')" if "s3fs" in str(error) else "")
     if isinstance(error, FileNotFoundError):
-        return "No such file or directory"
+        return str(error) if "bucket" in str(error) else "No such file or directory"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error) or type(error).__name__).splitlines()[0][:200]

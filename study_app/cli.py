@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from protocol.design import StudyDesign
+from protocol.place import Place
 from study_app.config import Config, find_config
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -70,18 +72,36 @@ def study() -> None:
 def create(design: Path, config: Config, as_json: bool) -> None:
     """Check a design and its pair sets, and freeze both.
 
+    What gives the fakes away, as 'realism pairs check' finds it, and the design does not accept, is told.
+
     \b
     Example:  realism study create study.toml
     """
     from study_app.db import open_migrated
     from study_app.studies import create_study
 
-    created = create_study(open_migrated(config.database), config.store, design)
+    created = create_study(open_migrated(config.database), config.store, design, _tell_give_aways)
     if as_json:
         click.echo(json.dumps({"name": created.name, "path": f"/study/{created.name}/"}))
     else:
         click.echo(
             f"Study {created.name!r} is open. Serve it with 'realism serve'; its address ends in /study/{created.name}/"
+        )
+
+
+def _tell_give_aways(condition: str, pairset: Place, design: StudyDesign) -> None:
+    from pairs.check import check_pairset
+    from pairs.progress import show_bar
+
+    checked = check_pairset(pairset, accept=design.pairs.accept, progress=show_bar(f"Looking at {condition}"))
+    for one in checked.results:
+        if one.verdict in ("warning", "failure"):
+            click.echo(f"{one.verdict}: condition {condition}: {one.name}. {one.explanation}", err=True)
+    if checked.verdict == "failure":
+        click.echo(
+            f"Fool rates of {condition} would measure that, too. 'realism pairs check {pairset} --page check.html' shows "
+            "it; make the pair set again, or accept it in the design: [pairs] accept = […]",
+            err=True,
         )
 
 

@@ -1,6 +1,7 @@
 """Studies: a study.toml and its pair sets in, a frozen study out."""
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,8 +39,12 @@ class StudyProgress:
     responses: int
 
 
-def create_study(engine: Engine, store: Place, path: Path) -> StudyDesign:
+def create_study(
+    engine: Engine, store: Place, path: Path, look: Callable[[str, Place, StudyDesign], object] = lambda *_: None
+) -> StudyDesign:
     """Check a study.toml and its pair sets, copy the pictures into the store, and freeze all of it.
+
+    ``look`` is called with each condition and its pair set once they fit, before anything is stored.
 
     Raises:
         DesignError, PairSetError, AssignmentError: if something does not fit; then nothing is stored in the database.
@@ -63,6 +68,8 @@ def create_study(engine: Engine, store: Place, path: Path) -> StudyDesign:
             raise PairSetError(f"condition {name}: {error}") from error
     _check_sizes(pairsets)
     _check_feasible(design, pairsets)
+    for name, place in places.items():
+        look(name, place, design)
     manifests = {name: manifest_bytes(place).decode() for name, place in places.items()}
     _keep_pictures(store, places, pairsets)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pairs import workers
-from pairs.workers import AHEAD, ALONE, WorkerError, spread
+from pairs.workers import AHEAD, ALONE, CHUNK, WorkerError, spread
 from protocol import InputError
 
 MANY = ALONE + 30
@@ -120,11 +120,11 @@ def test_no_more_items_are_taken_than_wait():
     results = spread(square, (taken.append(n) or n for n in range(1000)), 2)
     for n, result in enumerate(results):
         assert result == n * n
-        assert len(taken) <= max(ALONE + 1, n + 2 + 2 * AHEAD)
+        assert len(taken) <= max(ALONE + 1, n + CHUNK * (2 + 2 * AHEAD))
         if n == 300:
             break
     results.close()
-    assert len(taken) < 330
+    assert len(taken) < 300 + CHUNK * (3 + 2 * AHEAD)
 
 
 def test_error_in_work_is_raised_once_and_ends_the_rest():
