@@ -14,7 +14,7 @@ demo: .venv/installed-demo
 
 test: .venv/installed-dev
 	$(BIN)/python tests/chromium.py
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)  # two processes, whose threads would fight for the cores
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -97,6 +97,9 @@ def demo(out: Path | None, trains: bool, port: int | None, serve: bool) -> None:
             number, f"{'Train' if trains else 'Take'} the {condition.upper()} and colour photographs that it never saw"
         )
         _pair(condition, photos, out, trains)
+    sheet = out / "pairs.png"
+    if not sheet.exists():
+        _run("pairs", "show", str(out / "pairs"), "--out", str(sheet))
 
     _heading(4, "Study: freeze the design and both pair sets")
     _create_study(out, database)
@@ -112,7 +115,7 @@ def demo(out: Path | None, trains: bool, port: int | None, serve: bool) -> None:
         _say("there already")
 
     click.secho(f"\nDone in {time.monotonic() - began:.0f} s. Everything is in {out}", bold=True)
-    click.echo(f"Report:  {report / 'report.html'}")
+    click.echo(f"Pairs:   {sheet}\nReport:  {report / 'report.html'}")
     if serve:
         _serve(port or _free_port(8000), report, database)
     else:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 Folds = NDArray[np.int64]  # (n,): the fold of every pair
@@ -73,7 +74,9 @@ def _direction(features: Floats) -> Floats:
     if len(features) < 2:
         return features.sum(axis=0)
     turned = np.where(np.arange(len(features)) % 2, 1.0, -1.0)  # the regression wants both answers
-    return np.asarray(LogisticRegression(fit_intercept=False).fit(features * turned[:, None], turned).coef_[0])
+    with threadpool_limits(1):  # so few numbers that threads would only wait for each other
+        fitted = LogisticRegression(fit_intercept=False).fit(features * turned[:, None], turned)
+    return np.asarray(fitted.coef_[0])
 
 
 def exact_interval(right: float, n: int) -> tuple[float, float]:

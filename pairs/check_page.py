@@ -69,7 +69,8 @@ def write_page(check: Check, address: str | Path, out: Path) -> None:
     """Write the page on a check of the pair set at ``address``; an earlier page is replaced, and nothing else.
 
     Raises:
-        CheckPageError: if there is something else at ``out``, it cannot be written, or the pair set is another by now.
+        CheckPageError: if ``out`` is no .html, something else is there, it cannot be written, or the pair set is
+            another by now.
         PairSetError: if a picture shown does not verify.
     """
     refuse_foreign(out)
@@ -82,7 +83,9 @@ def write_page(check: Check, address: str | Path, out: Path) -> None:
 
 
 def refuse_foreign(out: Path) -> None:
-    """Raises CheckPageError if something is at ``out`` that is no page of a check."""
+    """Raises CheckPageError if ``out`` does not end in .html, or something is there that is no page of a check."""
+    if out.suffix.lower() != ".html":
+        raise CheckPageError(f"{out} is no .html; give a name that ends so as --page")
     try:
         is_free = not out.exists() or MARKER.encode() in out.read_bytes()[:200]
     except OSError as error:
@@ -232,9 +235,9 @@ def _tell(cue: str, one: _Looked) -> tuple[float, str]:
         says = f"fake {abs(moved.dx)} px {'left' if moved.dx < 0 else 'right'}, {abs(moved.dy)} px {'up' if moved.dy < 0 else 'down'}"
         return moved.is_shifted * (abs(moved.dx) + abs(moved.dy)), says
     if cue == SETTINGS:
-        return one.real.settings != one.fake.settings, f"real {one.real.settings}; fake {one.fake.settings}"
+        return float(one.real.settings != one.fake.settings), f"real {one.real.settings}; fake {one.fake.settings}"
     held = [", ".join(cues.metadata) for cues in (one.real, one.fake)]  # metadata
-    return any(held), f"real {held[0] or 'none'}; fake {held[1] or 'none'}"
+    return float(any(held)), f"real {held[0] or 'none'}; fake {held[1] or 'none'}"
 
 
 def _shown_cases(finding: Finding, place: Place, pairset: PairSet) -> list[_Shown]:

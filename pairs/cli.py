@@ -1,6 +1,7 @@
 """The command ``realism pairs``: pair sets from any generator, chosen, checked and looked at. Nothing here needs torch."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ def pairs() -> None:
     "--real-ending", default="", help="What real names end in, such as _real_B; files that do not are ignored."
 )
 @click.option("--fake-ending", default="", help="What fake names end in, such as _fake_B.")
-@click.option("--size", type=Size(), help="Of all pictures, such as 256 or 320x240.  [default: the fakes' own]")
+@click.option(
+    "--size",
+    type=Size(),
+    help="Of all pictures, such as 256 or 320x240.  [default: the fakes' own, if they all have one and no real is smaller; else the largest square in all]",
+)
 @OUT
 @chooses
 @encodes
@@ -67,8 +72,8 @@ def import_(
 
     Files go together by name without suffix (photos/7.jpg with theirs/7.png), by a table, or at random. Every picture,
     real or fake, is turned upright, converted to sRGB, cut in the middle to the shape of --size, and brought to that
-    size; without --size to that of the fakes if they all have one, else to the largest square that all pictures hold.
-    Nothing is enlarged. With several --fake, OUT holds a pair set for each condition, on the same photographs.
+    size; without --size to that of the fakes if they all have one and no real is smaller, else to the largest square
+    that all pictures hold. Nothing is enlarged. With several --fake, OUT holds a pair set for each condition, on the same photographs.
 
     \b
     Example:  realism pairs import --real photos/ --fake theirs/ --condition theirs --out pairs/theirs
@@ -113,10 +118,17 @@ def import_(
         progress=show_bar("Writing pairs"),
         **choice,
     )
-    passed = [
-        f"{n} {what}" for n, what in ((matched.n_unmatched_real, "real"), (matched.n_unmatched_fakes, "fake")) if n
-    ]
-    tell_written(out, pairsets, f"passed over {' and '.join(passed)} pictures without a partner" if passed else "")
+    told = [_passed_over(matched.n_unmatched_real, matched.n_unmatched_fakes)]
+    told += [] if size else [importing.why_common_size(found)]
+    tell_written(out, pairsets, "; ".join(filter(None, told)))
+    for note in dict.fromkeys(filter(None, map(importing.note_on_sizes, pairsets))):
+        click.echo(f"note: {note}")
+
+
+def _passed_over(n_real: int, n_fakes: int) -> str:
+    passed = [f"{n} {what}" for n, what in ((n_real, "real"), (n_fakes, "fake")) if n]
+    pictures = "picture" if n_real + n_fakes == 1 else "pictures"
+    return f"passed over {' and '.join(passed)} {pictures} without a partner" if passed else ""
 
 
 @pairs.command()
@@ -149,7 +161,7 @@ def select(source: str, out: str, choice: dict[str, Any], replace: bool) -> None
     multiple=True,
     help="Colour noise, the photograph's own colours at other places, or none; repeatable.  [default: all, in turn]",
 )
-@click.option("--condition", default="catch", show_default=True)
+@click.option("--condition", default="catch", show_default=True, help="The condition's name.")
 @chooses
 @REPLACE
 def catch(source: str, out: str, kinds: tuple[Any, ...], condition: str, choice: dict[str, Any], replace: bool) -> None:
@@ -166,11 +178,11 @@ def catch(source: str, out: str, kinds: tuple[Any, ...], condition: str, choice:
 
 @pairs.command()
 @click.argument("sources", metavar="PAIRSET...", nargs=-1, required=True)
-@click.option("--out", type=FILE, required=True, help="The sheet: a name ending in .png or .html.")
+@click.option("--out", required=True, help="The sheet: a name ending in .png or .html.")
 @click.option("--title", default="", help="Above the sheet.")
-@chooses
+@partial(chooses, unless_asked="12")
 @click.option("--replace", is_flag=True, help="Replace a file that is there already.")
-def show(sources: tuple[str, ...], out: Path, title: str, choice: dict[str, Any], replace: bool) -> None:
+def show(sources: tuple[str, ...], out: str, title: str, choice: dict[str, Any], replace: bool) -> None:
     """Draw pairs in rows: grayscale, ground truth, and the fakes of every condition.
 
     Several PAIRSETs, or a folder that holds several, stand side by side on the photographs that they share. Without -n

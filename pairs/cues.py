@@ -28,6 +28,7 @@ NUMBERS = (
     "jpeg grid",
     "upsampling spectrum",
 )
+LUMA_COLUMN = len(NUMBERS)  # mean luma stands beside them, as the other measure of mean luminance
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG and grayscale conversions weigh them (ITU-R BT.601)
 WINDOW = 192  # pixels: of larger pictures the middle is looked at; their border and mean are those of all
 LINES_OF_LIGHT = 64  # rows and columns, about, of which mean luminance and clipping are taken
@@ -42,7 +43,7 @@ SEEN_DIFFERENCE, SEEN_SHARE = 4, 0.001  # of 255, and of the pixels: less cannot
 
 @dataclass(frozen=True)
 class Cues:
-    """``numbers`` (9,) has a finite value for each of ``NUMBERS``."""
+    """``numbers`` (10,) has a value for each of ``NUMBERS`` and the mean luma; all are NaN where only the file was read."""
 
     numbers: NDArray[np.float64]
     settings: str
@@ -91,8 +92,15 @@ def measure(data: bytes, pixels: Pixels) -> Cues:
         _border(pixels),
         max(_grid(luminance, (3, 4, 6), 0.5), _grid(_half_chroma(window, luminance), (1, 2, 3), 0.4)),
         max(_comb(rows), _comb(columns)),
+        float((_sampled(pixels) @ LUMA).mean()),
     )
     return Cues(np.array(numbers, np.float64), file.settings, file.metadata)
+
+
+def measure_file(data: bytes) -> Cues:
+    """What the file alone tells: settings and metadata."""
+    file = read_file(data)
+    return Cues(np.full(len(NUMBERS) + 1, np.nan), file.settings, file.metadata)
 
 
 def relate(real: Pixels, fake: Pixels) -> Relation:
@@ -115,14 +123,16 @@ def _middle(pixels: Pixels, side: int) -> Pixels:
     return pixels[top : top + side, left : left + side]
 
 
-def _sampled_light(pixels: Pixels) -> Plane:
-    """Linear luminance (n,) in [0, 1] of evenly spaced pixels, a few thousand.
-
-    A generator that keeps lightness keeps it, whereas luma moves with every colour.
-    """
+def _sampled(pixels: Pixels) -> Pixels:
+    """Evenly spaced pixels (n, 3), a few thousand."""
     # Odd strides, so that every phase of a pattern that repeats in 2, 4 or 8 pixels is among the pixels.
     down, right = (length // LINES_OF_LIGHT | 1 for length in pixels.shape[:2])
-    linear = _linear_values()[pixels[::down, ::right].reshape(-1, 3)]
+    return pixels[::down, ::right].reshape(-1, 3)
+
+
+def _sampled_light(pixels: Pixels) -> Plane:
+    """Their linear luminance (n,) in [0, 1]: a generator that keeps lightness keeps it, whereas luma moves with colour."""
+    linear = _linear_values()[_sampled(pixels)]
     return np.asarray(linear @ np.array([0.2126, 0.7152, 0.0722], np.float32))  # BT.709, as sRGB has it
 
 

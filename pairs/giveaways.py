@@ -8,10 +8,11 @@ believed before chance is ruled out over all results together.
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairs.answers import (
     Floats,
@@ -23,7 +24,7 @@ from pairs.answers import (
     sign_test,
     word_features,
 )
-from pairs.cues import NUMBERS, Cues, Relation
+from pairs.cues import LUMA_COLUMN, NUMBERS, Cues, Relation
 from pairs.wording import (
     ALIGNMENT,
     ALL,
@@ -48,6 +49,7 @@ WARNING, FAILURE = 0.6, 0.75  # accuracy
 SHIFTED_FAILURE = 0.05  # share of the comparable pairs
 LEVEL = 0.01  # of a false alarm in a whole search
 N_FOLDS = 10
+LUMINANCE = "mean luminance"
 FILE_SIZES = ("file size", "compression ratio")
 
 
@@ -85,7 +87,7 @@ class GiveAways:
 
 @dataclass(frozen=True)
 class CueTable:
-    """The cues of n pairs, a few hundred bytes each: ``real`` and ``fake`` are (n, 9), in the order of ``cues.NUMBERS``."""
+    """The cues of n pairs, a few hundred bytes each: ``real`` and ``fake`` are (n, 10), as ``Cues.numbers``."""
 
     ids: tuple[str, ...]
     real: Floats
@@ -112,9 +114,20 @@ class CueTable:
             relations,
         )
 
+    def where(self, kept: NDArray[np.bool_]) -> "CueTable":
+        """Some of the pairs; ``kept`` is (n,)."""
+        rows = np.flatnonzero(kept)
+        taken: dict[str, Any] = {
+            field.name: own[rows]
+            if isinstance(own := getattr(self, field.name), np.ndarray)
+            else tuple(own[i] for i in rows)
+            for field in fields(self)
+        }
+        return replace(self, **taken)
+
 
 def _numbers(cues: Sequence[Cues]) -> Floats:
-    return np.array([one.numbers for one in cues], np.float64).reshape(-1, len(NUMBERS))
+    return np.array([one.numbers for one in cues], np.float64).reshape(-1, len(NUMBERS) + 1)
 
 
 NAMES: Final = (
@@ -142,20 +155,18 @@ def search(
         GiveAwayError: if there is no pair, or ``accepted`` has a name that is not in ``NAMES``.
     """
     _check(table, accepted)
+    everything, table = table, table.where(np.isfinite(table.real[:, 0]))
     n = len(table.ids)
     folds = np.random.default_rng(seed).permutation(n) % min(N_FOLDS, n)
     causes: dict[str, Cause] = {name: "road" if unequal_road else cue.cause for name, cue in NUMBER_CUES.items()}
     same_encoder = len({*table.real_settings, *table.fake_settings}) == 1
     if same_encoder and not unequal_road and not any((*table.real_metadata, *table.fake_metadata)):
-        causes |= dict.fromkeys(
-            FILE_SIZES, "content"
-        )  # one encoder wrote all files: their sizes are those of the content
+        causes |= dict.fromkeys(FILE_SIZES, "content")  # of files that one encoder wrote
     findings, features = {}, {}
-    for i, name in enumerate(NUMBERS):
-        difference = _difference(table, i)
-        findings[name] = _Finding(
-            cross_validated_sign(difference, folds), sign_test(difference), number_sentence(difference, name)
-        )
+    for name in NUMBERS:
+        difference, i, chances = _difference(table, name)
+        p_value = min(1.0, chances * sign_test(difference))
+        findings[name] = _Finding(cross_validated_sign(difference, folds), p_value, number_sentence(difference, name))
         features[name] = number_features(difference, table.real[:, i], table.fake[:, i])
     words = {
         SETTINGS: (
@@ -166,7 +177,7 @@ def search(
         METADATA: (
             _joined(table.real_metadata),
             _joined(table.fake_metadata),
-            metadata_sentence(table.real_metadata, table.fake_metadata),
+            metadata_sentence(everything.ids, everything.real_metadata, everything.fake_metadata),
         ),
     }
     for name, (real, fake, sentence) in words.items():
@@ -185,10 +196,10 @@ def search(
     for name, finding in findings.items():  # all cues last: what the road did wrong, they show too
         some_error = any(result.verdict in ("warning", "failure") for result in results.values())
         cause: Cause = "road" if name == ALL and some_error else causes[name]
-        always = name == METADATA and any((*table.real_metadata, *table.fake_metadata))
+        always = name == METADATA and any((*everything.real_metadata, *everything.fake_metadata))
         results[name] = _result(name, cause, finding, adjusted[name], always, accepted, unequal_road)
-    results[ALIGNMENT] = _alignment_result(table, accepted)
-    return GiveAways(tuple(results[name] for name in NAMES), _notes(n, len(findings), accepted))
+    results[ALIGNMENT] = _alignment_result(everything, accepted)
+    return GiveAways(tuple(results[name] for name in NAMES), _notes(n, len(everything.ids), accepted))
 
 
 def _check(table: CueTable, accepted: frozenset[str]) -> None:
@@ -196,6 +207,10 @@ def _check(table: CueTable, accepted: frozenset[str]) -> None:
         raise GiveAwayError("there is no pair to search for give-aways; give at least one")
     if unknown := sorted(accepted - set(NAMES)):
         raise GiveAwayError(f"the design accepts '{unknown[0]}', which is no cue; known are: {', '.join(NAMES)}")
+
+
+N_TESTS = len(NAMES) - 1  # alignment is none
+FEWEST = next(k for k in range(1, 99) if N_TESTS * 2.0 ** (1 - k) < LEVEL)  # pairs that could tell anything from chance
 
 
 @dataclass(frozen=True)
@@ -210,9 +225,19 @@ class _Finding:
 # One number.
 
 
-def _difference(table: CueTable, cue: int) -> Floats:
-    difference = table.fake[:, cue] - table.real[:, cue]
-    return np.where(np.abs(difference) <= NUMBER_CUES[NUMBERS[cue]].tolerance, 0, difference)
+def _difference(table: CueTable, name: str) -> tuple[Floats, int, int]:
+    """Fake minus real (n,), small ones 0; the column that it comes from, and among how many that was chosen.
+
+    Mean luminance has two measures, lightness and luma. A generator keeps the one, and moves the other with every colour,
+    which is no error: that which most pairs share is asked. If there is none, that which tells more.
+    """
+    columns = (NUMBERS.index(name), *((LUMA_COLUMN,) if name == LUMINANCE else ()))
+    differences = {i: table.fake[:, i] - table.real[:, i] for i in columns}
+    differences = {i: np.where(np.abs(d) <= NUMBER_CUES[name].tolerance, 0, d) for i, d in differences.items()}
+    shared = [i for i in columns if np.mean(differences[i] == 0) >= 0.5]
+    candidates = shared[:1] or columns
+    i = min(candidates, key=lambda column: sign_test(differences[column]))
+    return differences[i], i, len(candidates)
 
 
 # Words.
@@ -266,8 +291,9 @@ def _alignment_result(table: CueTable, accepted: frozenset[str]) -> CueResult:
     return CueResult(ALIGNMENT, "road", comparable, share, low, high, None, verdict, sentence + ".")
 
 
-def _notes(n: int, n_tests: int, accepted: frozenset[str]) -> tuple[str, ...]:
-    fewest = next(k for k in range(1, 99) if n_tests * 2.0 ** (1 - k) < LEVEL)
-    few = f"{n} pairs cannot tell any difference from chance; give at least {fewest}."
+def _notes(n: int, n_all: int, accepted: frozenset[str]) -> tuple[str, ...]:
+    few = f"{n} pairs cannot tell any difference from chance; give at least {FEWEST}."
+    part = f"The cues in pixels and sizes are those of {n} of the {n_all} pairs, evenly taken."
     left_out = f"The regressions do without what the design accepts: {', '.join(sorted(accepted))}."
-    return (*((few,) if n < fewest else ()), *((left_out,) if accepted else ()))
+    said = ((few, n < FEWEST), (part, n < n_all), (left_out, bool(accepted)))
+    return tuple(sentence for sentence, holds in said if holds)

@@ -1,5 +1,6 @@
 """Real files and any generator's files in, pair sets out: each picture by the same road, whatever kind of file it came from."""
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pairs.writing import About, Output, Picture, pair_id, write_pairsets
 from protocol.pairset import Encoder, Exclusion, PairSet, sha256_hex
 
 SMALLEST = 16  # pixels a side: less shows nothing to judge
+UNEQUAL = 0.05  # of the pairs: more of one side resized than of the other is told, as the check does
 
 Size = tuple[int, int]
 
@@ -71,6 +73,42 @@ def common_size(found: Sequence[Found]) -> Size:
         return only
     side = min(width, height)
     return side, side
+
+
+def why_common_size(found: Sequence[Found]) -> str:
+    """Why ``common_size`` is not the fakes' own, with the picture that sets it; empty if it is."""
+    width, height = size = common_size(found)
+    fakes = Counter(own for one in found for own in one.sizes[1:])
+    usual, n_usual = fakes.most_common(1)[0]
+    if usual == size and len(fakes) == 1:
+        return ""
+    n, of = fakes.total() - n_usual, f"{fakes.total()} fakes"
+    what = f"{n} of {of} {'differs' if n == 1 else 'differ'} in size"
+    if not n:
+        n = sum(one.sizes[0][0] < usual[0] or one.sizes[0][1] < usual[1] for one in found)
+        what = f"{n} of {len(found)} reals {'is' if n == 1 else 'are'} smaller than the fakes"
+    paths = (
+        (min(own), path)
+        for one in found
+        for own, path in zip(one.sizes, (one.match.real, *one.match.fakes), strict=True)
+    )
+    _, smallest = min(paths, key=lambda picture: picture[0])
+    return f"{what}, so all are brought to {width}x{height} (the smallest is {smallest}); choose another with --size"
+
+
+def note_on_sizes(pairset: PairSet) -> str:
+    """What it may cost that one side alone was reduced in size, and what to do; empty if both were treated alike."""
+    real, fake = (int(pairset.road[side].get("resized", 0)) for side in ("real", "fake"))
+    if abs(real - fake) <= UNEQUAL * len(pairset.pairs):
+        return ""
+    more, less = ("reals", "fakes") if real > fake else ("fakes", "reals")
+    remedy = (
+        "give the reals at the size the generator saw, or make larger fakes" if real > fake else "give larger reals"
+    )
+    return (
+        f"{more} were reduced in size and {less} were {'less often' if min(real, fake) else 'not'}: "
+        f"blur can then come from the road; {remedy}"
+    )
 
 
 def import_pairs(

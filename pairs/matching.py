@@ -48,6 +48,8 @@ def match_by_stem(real: Path, fakes: Sequence[Path], real_ending: str = "", fake
     Raises:
         MatchingError: if a fake has no real, nothing matches, two files have one name, or a file would be used twice.
     """
+    if not (real_ending or fake_ending):
+        _refuse_one_folder(real, fakes)
     sides = [_named(real, real_ending), *(_named(folder, fake_ending) for folder in fakes)]
     in_tree = any(len({name.name for name, _ in side}) < len(side) for side in sides)
     real_files, *fake_files = (_by_name(side, in_tree) for side in sides)
@@ -62,6 +64,13 @@ def match_by_stem(real: Path, fakes: Sequence[Path], real_ending: str = "", fake
         raise MatchingError(f"no real in {real} has a fake in every condition; give conditions of the same photos")
     n_fakes = sum(map(len, fake_files)) - len(matches) * len(fakes)
     return Matching(_each_file_once(matches), len(real_files) - len(matches), n_fakes)
+
+
+def _refuse_one_folder(real: Path, fakes: Iterable[Path]) -> None:
+    if real.resolve() in (folder.resolve() for folder in fakes):
+        raise MatchingError(
+            f"{real}: the same folder is given as --real and --fake; give the fakes' folder, or the endings of both names"
+        )
 
 
 def _named(folder: Path, ending: str) -> list[tuple[PurePath, Path]]:
@@ -160,6 +169,7 @@ def match_unpaired(real: Path, fakes: Sequence[Path], seed: int) -> Matching:
     Raises:
         MatchingError: if there are more fakes than reals, or a file would be used twice.
     """
+    _refuse_one_folder(real, fakes)
     reals = _drawn(real, f"{seed}:real")
     # One salt for all conditions: of fakes that are called alike (made from one input), the same are drawn.
     drawn = [_drawn(folder, f"{seed}:fake") for folder in fakes]

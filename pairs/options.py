@@ -22,10 +22,13 @@ SOURCE_NAME = click.option(
 LICENCE = click.option("--licence", help="Licence of the photographs.  [default: FOLDER/source.json, else not stated]")
 
 
-def chooses(command: Callable[..., None]) -> Callable[..., None]:
-    """-n, --seed, --tag, --stratified, --exclude, --exclusions: the command gets them as ``choice``."""
+def chooses(command: Callable[..., None], unless_asked: str = "all") -> Callable[..., None]:
+    """-n, --seed, --tag, --stratified, --exclude, --exclusions: the command gets them as ``choice``.
 
-    @click.option("-n", "n_pairs", type=click.IntRange(1), help="How many pairs.  [default: all]")
+    ``unless_asked`` is what the help says of -n: how many pairs the command takes without it.
+    """
+
+    @click.option("-n", "n_pairs", type=click.IntRange(1), help=f"How many pairs.  [default: {unless_asked}]")
     @click.option(
         "--seed", type=int, default=0, show_default=True, help="Draws the photos; the same for all conditions."
     )
@@ -89,6 +92,6 @@ def tell_written(out: str, pairsets: Sequence[PairSet], passed_over: str = "") -
     width, height = pairsets[0].image_size
     conditions = " and ".join(pairset.condition for pairset in pairsets)
     click.echo(
-        f"{out}: {len(pairsets[0].pairs)} pairs of {width}x{height} of condition{'s' * (len(pairsets) > 1)} {conditions}"
+        f"{out}: {len(pairsets[0].pairs)} pairs of condition{'s' * (len(pairsets) > 1)} {conditions}, {width}x{height}"
         + (f"; {passed_over}" if passed_over else "")
     )

@@ -47,6 +47,17 @@ class BrokenPhotoError(PhotoError):
         return f"{self.path} {self.reason}; remove it or replace it"
 
 
+class MislabelledPhotoError(BrokenPhotoError):
+    """A picture of another kind than its name says."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        super().__init__(path, kind)
+        self.reason = f"is a {kind}, not what its name says"
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.reason}; rename it"
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A picture in sRGB, and what its file was: JPEG or lossy WebP, or with a colour profile other than sRGB's."""
@@ -110,7 +121,8 @@ def open_named(path: Path, data: bytes) -> Decoded:
     A JPEG named .png would hide what the picture went through.
 
     Raises:
-        BrokenPhotoError: if the file cannot be decoded, or is of another kind.
+        BrokenPhotoError: if the file cannot be decoded.
+        MislabelledPhotoError: if it is of another kind.
     """
     return _decode(path, lambda: data, named=path)
 
@@ -119,7 +131,8 @@ def upright_size(path: Path) -> tuple[int, int]:
     """Width and height that ``open_named`` would give; of most files nothing but the header is decoded.
 
     Raises:
-        BrokenPhotoError: if the file is no picture, or of another kind than its name says.
+        BrokenPhotoError: if the file is no picture.
+        MislabelledPhotoError: if it is of another kind than its name says.
     """
     with decoding(partial(BrokenPhotoError, path)), path.open("rb") as stream, _opened(stream, path) as file:
         # Pillow states the size of a TIFF as it is seen. A PNG may have its EXIF at its end, and is decoded for it.
@@ -150,7 +163,7 @@ def _opened(stream: BinaryIO, named: Path | None) -> Iterator[Image.Image]:
         if file.width * file.height > MAX_PIXELS:
             raise ValueError(f"{file.width}x{file.height} is more than {MAX_PIXELS / 1e6:.0f} megapixels")
         if named and file.format not in _FORMATS.get(named.suffix.lower(), ()):
-            raise ValueError(f"it is a {file.format}, not what its name says; rename it")
+            raise MislabelledPhotoError(named, str(file.format))
         yield file
 
 

@@ -18,7 +18,7 @@ class SheetError(InputError):
 
 def draw_sheet(
     sources: Sequence[str],
-    out: Path,
+    out: str,
     *,
     title: str = "",
     n_pairs: int | None = None,
@@ -31,14 +31,17 @@ def draw_sheet(
     """Write the sheet; the number of photographs on it. A source that holds no manifest but pair sets stands for those.
 
     Raises:
-        SheetError: if ``out`` exists or is of another kind, or the sets share no photograph.
+        SheetError: if ``out`` exists, is an address or of another kind, or the sets share no photograph.
         PairSetError: if a pair set does not verify.
     """
-    if out.parts[0].endswith(":"):  # of s3://bucket/sheet.png a path keeps one slash
+    if is_remote(out):
         raise SheetError(f"{out} is an address; give a file's name as --out")
-    if out.suffix.lower() not in (".png", ".html"):
+    file = Path(out)
+    if file.is_dir():
+        raise SheetError(f"{out} is a folder; give a file's name as --out")
+    if file.suffix.lower() not in (".png", ".html"):
         raise SheetError(f"{out} is neither .png nor .html; give a name that ends so")
-    if out.exists() and not replace:
+    if file.exists() and not replace:
         raise SheetError(f"{out} exists already; choose another --out, or replace it with --replace")
     places = [place for source in sources for place in _places(source)]
     sets = [read_manifest(place) for place in places]
@@ -59,12 +62,12 @@ def draw_sheet(
     )[: n_pairs or ROWS]
     rows = [_row(places, sets, pairs) for pairs in chosen]
     heads = heads_for([pairset.condition for pairset in sets])
-    if out.suffix.lower() == ".png":
+    if file.suffix.lower() == ".png":
         data = draw_png(heads, rows, title)
     else:
         data = draw_html(heads, rows, title, _about(sets, len(shared))).encode()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(data)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
     return len(rows)
 
 

@@ -35,7 +35,7 @@ class NumberCue:
 _SAME_ENCODER = (
     "Make the pair set again, so that one encoder writes both sides; PNG without compression makes all files equal."
 )
-SAME_ROAD = "Make the pair set again, so that both sides are decoded, resized and encoded in one way."
+SAME_ROAD = "Give the real pictures at the size at which the generator saw them, or larger fakes, so that both sides are resized alike."
 NUMBER_CUES: Final = {
     "file size": NumberCue(
         "road", 0, "is the larger file", "is the smaller file", "bytes", _SAME_ENCODER, "{:,.0f} bytes"
@@ -56,7 +56,7 @@ NUMBER_CUES: Final = {
         "is brighter",
         "is darker",
         "of 255",
-        "Look for a wrong range, gamma or rounding of the fakes.",
+        "Look for a wrong range, gamma or rounding of the fakes; a generator that shifts brightness can be accepted by name.",
         "{:.1f} of 255",
     ),
     "clipping": NumberCue(
@@ -133,13 +133,14 @@ def settings_sentence(real: Words, fake: Words) -> str:
     return f"Encoder settings: {'; '.join(sides)}."
 
 
-def metadata_sentence(real: Sequence[Words], fake: Sequence[Words]) -> str:
+def metadata_sentence(ids: Words, real: Sequence[Words], fake: Sequence[Words]) -> str:
     sides = []
     for side, files in (("real", real), ("fake", fake)):
         counts = Counter(name for names in files for name in set(names))
         held = ", ".join(f"{name} in {n}" for name, n in counts.most_common(NAMED_METADATA))
         sides.append(f"{side} files hold {held or 'none'}")
-    return f"Of {len(real)} each, {' and '.join(sides)}."
+    having = [identity for identity, *both in zip(ids, real, fake, strict=True) if any(both)]
+    return f"Of {len(ids)} each, {' and '.join(sides)}{f' ({first(having)})' if having else ''}."
 
 
 def first(ids: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import fsspec
 from fsspec.asyn import AsyncFileSystem
@@ -22,6 +22,8 @@ _S3: dict[str, Any] = {
     "use_listings_cache": False,
 }
 _S3_RETRIES = 2  # attempts, which s3fs makes; the client makes one in each
+
+NO_FILE: Final = "No such file or directory"
 
 
 class PlaceError(InputError):
@@ -148,12 +150,18 @@ def failures() -> tuple[type[Exception], ...]:
     return kinds
 
 
+def lacks_bucket(error: Exception) -> bool:
+    """Whether S3 answered that there is no such bucket. Its code says so: the text may be a path with "bucket" in it."""
+    answer = getattr(error.__cause__, "response", None)
+    return isinstance(answer, dict) and answer.get("Error", {}).get("Code") == "NoSuchBucket"
+
+
 def reason_of(error: Exception) -> str:
     """What went wrong, in words without the address."""
     if isinstance(error, ImportError):
         return f"{error}" + (" (pip install 'realism[s3]')" if "s3fs" in str(error) else "")
     if isinstance(error, FileNotFoundError):
-        return str(error) if "bucket" in str(error) else "No such file or directory"
+        return "The specified bucket does not exist" if lacks_bucket(error) else NO_FILE
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error) or type(error).__name__).splitlines()[0][:200]

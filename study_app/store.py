@@ -20,7 +20,7 @@ from PIL import Image
 
 from protocol import InputError
 from protocol.pairset import encode_png
-from protocol.place import Place, PlaceError, failures, is_remote, reason_of
+from protocol.place import Place, PlaceError, failures, is_remote, lacks_bucket, reason_of
 
 # A participant's page tries again by itself, and the thread is needed for answers; the S3 client alone may try for minutes.
 READ_S = 15
@@ -208,8 +208,8 @@ def _ask(store: Place, verb: str, *arguments: Any, seconds: int, **options: Any)
 def _problem(store: Place, error: Exception, name: str = "") -> StoreError:
     """What was found, and what to do."""
     reason = reason_of(error)
-    if isinstance(error, FileNotFoundError) and "bucket" in str(error):
-        return StoreError(f"the store {store} cannot be used: {error}; make the bucket, or give another --store")
+    if lacks_bucket(error):
+        return StoreError(f"the store {store} cannot be used: {reason}; make the bucket, or give another --store")
     if isinstance(error, FileNotFoundError):
         return MissingPictureError(f"picture {store}/{name} cannot be read ({reason}); {RESTORE}")
     if isinstance(error, TimeoutError):

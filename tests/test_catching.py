@@ -20,7 +20,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 def test_catch_pairs_take_the_kinds_in_turn_and_are_the_same_each_time(tagged, tmp_path):
     for out in ("one", "two"):
         done = call("pairs", "catch", tagged / "cgan", "-n", 6, "--tag", "rose", "--out", tmp_path / out)
-        assert done.output == f"{tmp_path / out}: 6 pairs of 32x32 of condition catch\n"
+        assert done.output == f"{tmp_path / out}: 6 pairs of condition catch, 32x32\n"
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     pairset = read_pairset(tmp_path / "one")
     assert [pair.tags for pair in pairset.pairs] == [("rose", kind) for kind in ("noise", "shuffled", "grayscale")] * 2

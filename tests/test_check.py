@@ -37,8 +37,13 @@ def run(*arguments):
 
 def coloured(picture):
     """The photograph with other colours, as a generator might give it: luma is kept, but not lightness."""
-    luma, blue, red = picture.convert("YCbCr").split()
-    return Image.merge("YCbCr", (luma, blue.point(lambda v: 128 + (v - 128) // 2), red)).convert("RGB")
+    rgb = np.asarray(picture.convert("RGB"), float)
+    luma = rgb @ (0.299, 0.587, 0.114)
+    blue, red = (rgb[..., 2] - luma) / 2, rgb[..., 0] - luma  # half the blue, all the red
+    green = -(0.299 * red + 0.114 * blue) / 0.587
+    return Image.fromarray(
+        np.clip(np.rint(luma[..., None] + np.stack((red, green, blue), axis=2)), 0, 255).astype(np.uint8)
+    )
 
 
 def jpeg(picture, folder):
@@ -281,3 +286,27 @@ def test_text_names_verdicts_and_cases(crops, tmp_path):
     assert f"{folder}: {N} pairs of condition theirs, 96x96; all verify" in output
     assert "Verdict: failure" in output
     assert "failure: border. The fake" in output
+
+
+def test_generator_that_keeps_luma_is_no_error_of_the_road_and_a_brighter_one_is(crops, clean, tmp_path):
+    """It moves lightness with every colour, as one that keeps lightness moves luma."""
+    assert clean["mean luminance"]["verdict"] == "pass"
+    found = check(plant(crops, tmp_path, brighter))["mean luminance"]
+    assert found["verdict"] == "failure"
+
+
+def test_few_pairs_are_told_for_what_they_are(crops, tmp_path):
+    found = check(plant(crops[:8], tmp_path, bordered))
+    assert found["border"]["verdict"] == "pass"
+    assert found["number of pairs"]["verdict"] == "warning"
+    assert "8 pairs cannot tell any difference from chance" in found["number of pairs"]["explanation"]
+
+
+def test_large_set_is_measured_in_part_and_read_whole(crops, tmp_path, monkeypatch):
+    folder = plant(crops, tmp_path, bordered)
+    monkeypatch.setattr("pairs.check.MOST_MEASURED", 20)
+    found = check_pairset(folder)
+    cues = {cue.name: cue for cue in found.cues}
+    assert (cues["border"].n_pairs, cues["border"].verdict) == (20, "failure")
+    assert cues["alignment"].n_pairs > 20
+    assert f"The cues in pixels and sizes are those of 20 of the {N} pairs, evenly taken." in found.notes

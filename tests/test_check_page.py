@@ -21,7 +21,7 @@ from pairs.cli import pairs
 from pairs.cues import NUMBERS, measure
 from pairs.giveaways import CueResult
 from pairs.writing import About, Picture, write_pairset
-from protocol.pairset import PairSet, PairSetError, read_manifest, read_pair, sha256_hex
+from protocol.pairset import PairSet, PairSetError, read_manifest, read_pair, sha256_hex, write_manifest
 
 HOSTILE = '"><script>alert(1)</script>'
 SIZE = 48
@@ -183,6 +183,55 @@ def test_every_cue_but_a_pass_is_shown_with_three_pairs(tmp_path, verdict, shown
     assert sum(alt.startswith("fake, pair") for alt, _ in page.pictures) == shown
 
 
+def save_fakes_again(folder: Path, numbers: range, **options) -> PairSet:
+    """The set, after somebody saved some of its fakes with Pillow and the manifest was put right."""
+    pairset = read_manifest(folder)
+    changed = list(pairset.pairs)
+    for number in numbers:
+        path = folder / changed[number].fake.file
+        with Image.open(path) as picture:
+            picture.load()
+        picture.save(path, **options)
+        fake = changed[number].fake.model_copy(update={"sha256": sha256_hex(path.read_bytes())})
+        changed[number] = changed[number].model_copy(update={"fake": fake})
+    pairset = pairset.model_copy(update={"pairs": tuple(changed)})
+    write_manifest(folder, pairset.model_dump_json())
+    return pairset
+
+
+def check_with_page(folder: Path) -> Page:
+    out = folder.parent / "check.html"
+    answer = CliRunner().invoke(pairs, ["check", str(folder), "--page", str(out)])
+    assert (answer.exit_code, type(answer.exception)) == (1, SystemExit), answer.output
+    return Page(out.read_text(encoding="utf-8"))
+
+
+def test_exif_of_one_fake_is_shown_with_its_pair(tmp_path):
+    write_set(tmp_path / "set")
+    exif = Image.Exif()
+    exif[0x0131] = "gan 1.0"
+    pairset = save_fakes_again(tmp_path / "set", range(5, 6), compress_level=0, exif=exif)
+    page = check_with_page(tmp_path / "set")
+    assert "real none; fake eXIf" in page.text
+    assert next(alt for alt, _ in page.pictures if alt.startswith("fake, pair")) == f"fake, pair {pairset.pairs[5].id}"
+
+
+def test_fakes_that_another_encoder_wrote_are_shown_with_both_settings(tmp_path):
+    write_set(tmp_path / "set", n=32)
+    save_fakes_again(tmp_path / "set", range(32))
+    page = check_with_page(tmp_path / "set")
+    assert "encoder settings" in page.text
+    assert "real png 8:2:0:0:0 zlib" in page.text
+    assert "; fake png 8:2:0:0:0 zlib" in page.text
+
+
+@pytest.mark.parametrize("name", ["check.txt", "check", "check.html.gz"])
+def test_page_that_would_not_open_in_a_browser_is_refused_before_the_check(tmp_path, name):
+    answer = CliRunner().invoke(pairs, ["check", str(tmp_path / "no-set"), "--page", str(tmp_path / name)])
+    assert isinstance(answer.exception, CheckPageError)
+    assert str(answer.exception) == f"{tmp_path / name} is no .html; give a name that ends so as --page"
+
+
 def test_cues_together_have_no_pairs_of_their_own(tmp_path):
     write_set(tmp_path / "set", framed)
     page = Page(render_page(a_check(result("all road cues", "failure", 0.9)), tmp_path / "set"))
@@ -306,8 +355,9 @@ def test_file_that_is_no_page_of_ours_is_left_alone(tmp_path):
     with pytest.raises(CheckPageError, match=r"thesis\.html is no page of 'realism pairs check' and is left alone"):
         write_page(a_check(), tmp_path / "set", thesis)
     assert "Years" in thesis.read_text()
+    (tmp_path / "old.html").mkdir()
     with pytest.raises(CheckPageError, match=r"cannot be replaced \(Is a directory\)"):
-        write_page(a_check(), tmp_path / "set", tmp_path)
+        write_page(a_check(), tmp_path / "set", tmp_path / "old.html")
     with pytest.raises(CheckPageError, match="cannot be written"):
         write_page(a_check(), tmp_path / "set", thesis / "check.html")
 

@@ -53,6 +53,15 @@ def test_mirror_image_is_found_and_said_to_be_one():
     assert [(match.i, match.j, match.mirrored) for match in matches] == [(i, i, True) for i in range(len(PHOTOS))]
 
 
+@pytest.mark.parametrize("size", [200, 240, 250, 300])
+def test_mirror_image_of_a_size_that_is_no_multiple_of_the_hash_is_as_near(size):
+    photos = [photo.resize((size, size)) for photo in PHOTOS]
+    mirrored = near_duplicates_between(
+        [fingerprint(photo) for photo in photos], [fingerprint(ImageOps.mirror(photo)) for photo in photos]
+    )
+    assert [(match.i, match.j, match.mirrored) for match in mirrored] == [(i, i, True) for i in range(len(PHOTOS))]
+
+
 def test_symmetric_picture_matches_its_copy_once_and_unmirrored():
     half = PHOTOS[0].crop((0, 0, SIZE // 2, SIZE))
     symmetric = Image.new("RGB", (SIZE, SIZE))

@@ -27,7 +27,7 @@ def planted(leak=lambda pixels: pixels, *, encode=encoded, n=N):
 
 def drawn(rng, n, fake_shift=None):
     """Pairs whose cues are drawn independently on both sides, and then shifted on the fake side."""
-    real, fake = rng.normal(100, 10, (2, n, len(NUMBERS)))
+    real, fake = rng.normal(100, 10, (2, n, len(NUMBERS) + 1))
     for name, shift in (fake_shift or {}).items():
         fake[:, NUMBERS.index(name)] += shift
     ids = tuple(str(i) for i in range(n))

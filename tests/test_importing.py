@@ -79,7 +79,7 @@ def test_pictures_of_every_kind_become_alike(tmp_path, capfd):
         save(tmp_path / "theirs" / f"{number}.{suffix}", 100 + number, 33 + number, mode, **options)
     code, out, err = import_(capfd, tmp_path)
     assert (code, err) == (0, "")
-    assert out == f"{tmp_path / 'set'}: 7 pairs of 33x33 of condition theirs\n"
+    assert out.startswith(f"{tmp_path / 'set'}: 7 pairs of condition theirs, 33x33; 6 of 7 fakes differ in size")
     pairset = read_pairset(tmp_path / "set")
     assert pairset.image_size == (33, 33)
     found = images(tmp_path / "set")
@@ -121,6 +121,65 @@ def found(real, *fakes):
 )
 def test_size_is_that_of_all_fakes_or_the_largest_square_in_every_picture(sizes, expected):
     assert common_size([found(*one) for one in sizes]) == expected
+
+
+def sizes_told(capfd, tmp_path, reals, fakes, *options):
+    """What is printed after the size, of pictures of these sizes."""
+    for name, sizes in (("real", reals), ("theirs", fakes)):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        for number, size in enumerate(sizes):
+            save(tmp_path / name / f"{number}.png", number + 100 * (name == "real"), size)
+    code, out, err = import_(capfd, tmp_path, "--replace", *options)
+    assert (code, err) == (0, "")
+    return out.split(" of condition theirs, ")[1]
+
+
+def test_size_that_is_not_the_fakes_own_is_explained(tmp_path, capfd):
+    real, theirs = tmp_path / "real", tmp_path / "theirs"
+    assert sizes_told(capfd, tmp_path, [40] * 4, [40, 40, 32, 36]).splitlines()[0] == (
+        f"32x32; 2 of 4 fakes differ in size, so all are brought to 32x32 (the smallest is {theirs / '2.png'}); "
+        "choose another with --size"
+    )
+    assert sizes_told(capfd, tmp_path, [40, 30, 40], [40] * 3).splitlines()[0] == (
+        f"30x30; 1 of 3 reals is smaller than the fakes, so all are brought to 30x30 (the smallest is {real / '1.png'}); "
+        "choose another with --size"
+    )
+    assert "; 1 of 3 fakes differs in size, so" in sizes_told(capfd, tmp_path, [40] * 3, [40, 40, 48])
+    assert sizes_told(capfd, tmp_path, [40] * 4, [40, 40, 32, 36], "--size", "32").splitlines()[0] == "32x32"
+
+
+@pytest.mark.parametrize(
+    ("reals", "fakes", "note"),
+    [
+        ([48] * 4, [32] * 4, "reals were reduced in size and fakes were not: blur can then come from the road; give "
+         "the reals at the size the generator saw, or make larger fakes"),
+        ([48] * 4, [32, 32, 32, 40], "reals were reduced in size and fakes were less often: blur can"),
+        ([32] * 4, [40] * 4, "fakes were reduced in size and reals were not: blur can then come from the road; give larger"),
+        ([48] * 4, [40] * 4, None),
+        ([32] * 4, [32] * 4, None),
+        ([48] + [32] * 19, [32] * 20, None),  # 5 %, which the check does not mind either
+        ([48] * 2 + [32] * 18, [32] * 20, "reals were reduced in size and fakes were not"),
+    ],
+)  # fmt: skip
+def test_one_side_that_alone_was_reduced_is_noted(tmp_path, capfd, reals, fakes, note):
+    _, *notes = sizes_told(capfd, tmp_path, reals, fakes, "--size", "32").splitlines()
+    assert len(notes) == (note is not None)
+    assert all(line.startswith(f"note: {note}") for line in notes)
+
+
+def test_mislabelled_file_has_one_remedy(folder, capfd):
+    colourful(0, 32).save(folder / "theirs" / "2.png", format="JPEG")
+    path = folder / "theirs" / "2.png"
+    assert import_(capfd, folder) == (2, "", f"Error: {path} is a JPEG, not what its name says; rename it\n")
+
+
+def test_same_folder_for_both_sides_is_told(folder, capfd):
+    assert refused(import_(capfd, folder, fakes=("real",)), "real: the same folder is given as --real and --fake;")
+
+
+def test_help_says_when_the_fakes_own_size_is_taken(capfd):
+    said = " ".join(run(capfd, "pairs", "import", "--help")[1].split())
+    assert said.count("if they all have one and no real is smaller") == 2
 
 
 def test_size_of_a_turned_photograph_is_that_of_the_upright_one(tmp_path, capfd):
@@ -182,7 +241,7 @@ def test_table_says_which_go_together(folder, capfd):
     (folder / "table.csv").write_text("real,fake,tags\n0.png,3.png,a;b\n1.png,2.png,\n2.png,,c\n")
     code, out, _ = import_(capfd, folder, "--table", folder / "table.csv")
     assert code == 0
-    assert out.endswith("2 pairs of 32x32 of condition theirs; passed over 1 real pictures without a partner\n")
+    assert out.endswith("2 pairs of condition theirs, 32x32; passed over 1 real picture without a partner\n")
     pairset = read_pairset(folder / "set")
     assert sorted(pair.tags for pair in pairset.pairs) == [(), ("a", "b")]
     assert pairset.road["pairing"] == "table"

@@ -97,10 +97,20 @@ def test_two_files_of_one_name_are_refused(tmp_path):
         match_by_stem(real, [fake])
 
 
-def test_folder_of_both_sides_or_of_two_conditions_is_refused(tmp_path):
+def test_one_folder_as_both_sides_is_refused_by_name_where_no_ending_tells_them_apart(tmp_path):
+    both, fake = numbered(tmp_path / "both", 2), numbered(tmp_path / "fake", 2)
+    (tmp_path / "link").symlink_to(both)
+    for fakes in ([both], [fake, both], [tmp_path / "link"], [tmp_path / "fake" / ".." / "both"]):
+        with pytest.raises(MatchingError, match="both: the same folder is given as --real and --fake; give"):
+            match_by_stem(both, fakes)
+        with pytest.raises(MatchingError, match="both: the same folder is given as --real and --fake; give"):
+            match_unpaired(both, fakes, seed=0)
+
+
+def test_folder_of_two_conditions_or_a_side_within_the_other_is_refused(tmp_path):
     real, fake = numbered(tmp_path / "real", 2), numbered(tmp_path / "fake", 2)
     (tmp_path / "link").symlink_to(fake)
-    for fakes in ([real], [fake, fake], [fake, tmp_path / "link"]):
+    for fakes in ([fake, fake], [fake, tmp_path / "link"]):
         with pytest.raises(MatchingError, match="000.png is the same file as .*000.png; give"):
             match_by_stem(real, fakes)
 

@@ -86,7 +86,7 @@ def test_several_checkpoints_make_sets_of_the_same_photographs_that_none_saw(pho
     assert made.exit_code == 0, made.output
     assert names(out) == ["one", "two"]
     one, two = (read_pairset(out / name) for name in ("one", "two"))
-    assert f"{out}: {len(one.pairs)} pairs of 16x16 of conditions one and two; passed over " in made.output
+    assert f"{out}: {len(one.pairs)} pairs of conditions one and two, 16x16; passed over " in made.output
     assert [pair.id for pair in one.pairs] == [pair.id for pair in two.pairs]
     assert [pair.real for pair in one.pairs] == [pair.real for pair in two.pairs]
     reals = {pair.real.file: (out / "one" / pair.real.file).read_bytes() for pair in one.pairs}
@@ -175,7 +175,7 @@ def test_selection_is_the_same_in_every_condition_and_the_files_stay_as_they_are
     for condition in ("cgan", "wgan"):
         for encoding, out in (("folder", tmp_path / condition), ("zip", tmp_path / f"{condition}.zip")):
             done = call("pairs", "select", tagged / condition, "--stratified", "-n", 7, "--seed", 3, "--out", out)
-            assert done.output == f"{out}: 7 pairs of 32x32 of condition {condition}\n"
+            assert done.output == f"{out}: 7 pairs of condition {condition}, 32x32\n"
             chosen = read_pairset(out)
             ids[condition, encoding] = [pair.id for pair in chosen.pairs]
         strata = Counter(pair.tags[0] for pair in chosen.pairs)
@@ -207,9 +207,9 @@ def test_exclusions_are_kept_through_a_second_selection(tagged, tmp_path, capsys
     (tmp_path / "list.csv").write_text(f"id,reason\n{second},a person\n")
     done = call("pairs", "select", tagged / "cgan", "--exclude", f"{first}=a watermark",
                 "--exclusions", tmp_path / "list.csv", "--out", tmp_path / "first")  # fmt: skip
-    assert done.output.endswith("22 pairs of 32x32 of condition cgan; 2 excluded\n")
+    assert done.output.endswith("22 pairs of condition cgan, 32x32; 2 excluded\n")
     again = call("pairs", "select", tmp_path / "first", "--exclude", f"{third}=blurred", "--out", tmp_path / "second")
-    assert again.output.endswith("21 pairs of 32x32 of condition cgan; 1 excluded\n")
+    assert again.output.endswith("21 pairs of condition cgan, 32x32; 1 excluded\n")
     pairset = read_pairset(tmp_path / "second")
     reasons = {first: "a watermark", second: "a person", third: "blurred"}
     assert pairset.excluded == tuple(Exclusion(id=identity, reason=reason) for identity, reason in reasons.items())
@@ -262,13 +262,29 @@ def test_folder_of_sets_stands_for_its_sets(tagged, tmp_path, capsys):
     assert "sheet.jpg is neither .png nor .html; give a name that ends so" in told
 
 
+def test_sheet_at_an_address_or_in_place_of_a_folder_is_refused(tagged, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = refused(capsys, "pairs", "show", tagged, "--out", "s3://bucket/sheet.png")
+    assert "s3://bucket/sheet.png is an address; give a file's name as --out" in told
+    (tmp_path / "old.png").mkdir()
+    told = refused(capsys, "pairs", "show", tagged, "--out", "old.png", "--replace")
+    assert "old.png is a folder; give a file's name as --out" in told
+    assert names(tmp_path) == ["old.png"]
+
+
+def test_help_states_how_many_pairs_each_command_takes():
+    for command, number in (("show", "12"), ("select", "all"), ("import", "all")):
+        said = " ".join(call("pairs", command, "--help").output.split())
+        assert f"How many pairs. [default: {number}]" in said
+
+
 # ---- S3
 
 
 def test_commands_take_addresses(s3, photos, runs, tagged, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make = ["pairs", "make", "--checkpoint", runs / "one", "--photos", photos, "-n", 3, "--out", f"{s3}/made"]
-    assert call(*make).output.startswith(f"{s3}/made: 3 pairs of 16x16 of condition one")
+    assert call(*make).output.startswith(f"{s3}/made: 3 pairs of condition one, 16x16")
     assert len(read_pairset(f"{s3}/made").pairs) == 3
     assert "/made: there is a pair set already; choose another --out" in refused(capsys, *make)
     a, b = (shutil.copytree(photos / "lily", tmp_path / name) for name in "ab")
@@ -282,5 +298,5 @@ def test_commands_take_addresses(s3, photos, runs, tagged, tmp_path, capsys, mon
     told = refused(capsys, "pairs", "show", f"{s3}/nothing", "--out", tmp_path / "x.png")
     assert f"{s3}/nothing holds neither a manifest nor pair sets" in told
     told = refused(capsys, "pairs", "show", f"{s3}/both", "--out", f"{s3}/sheet.png")
-    assert "sheet.png is an address; give a file's name as --out" in told
+    assert f"{s3}/sheet.png is an address; give a file's name as --out" in told
     assert names(tmp_path) == ["a", "b", "sheet.png"]

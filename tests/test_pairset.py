@@ -7,6 +7,8 @@ import zipfile
 
 import fsspec
 import pytest
+import s3fs
+from conftest import free_port
 from pictures import colourful, write_pictures
 from PIL import Image, PngImagePlugin
 
@@ -151,6 +153,44 @@ def test_folder_without_manifest_is_told(tmp_path):
         read_pairset(tmp_path)
 
 
+def test_folder_of_pair_sets_names_them(tmp_path):
+    for name, named in (("wgan", "pair set wgan; give that"), ("cgan", "pair sets cgan and wgan; give one of them")):
+        write_pictures(tmp_path / name, name, n=2)
+        with pytest.raises(PairSetError, match=f"^{tmp_path} is not a pair set: it holds the {named}$"):
+            read_pairset(tmp_path)
+    write_pictures(tmp_path / "lab", "lab", n=2)
+    with pytest.raises(PairSetError, match="holds the pair sets cgan and lab and wgan; give one of them"):
+        read_pairset(tmp_path)
+
+
+def test_missing_file_missing_bucket_and_dead_endpoint_need_different_things(s3, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    reach = "; see that the address is right and reachable$"
+    with pytest.raises(PairSetError, match=f"/manifest.json cannot be read .Not a directory.{reach}"):
+        read_pairset(tmp_path / "file")
+    with pytest.raises(PairSetError, match=r"/set is not a pair set: .* \(No such file or directory\); make one"):
+        read_pairset(f"{s3}/set")
+    for address in ("s3://no-such-bucket/set", "s3://no-such-bucket/set.zip"):
+        with pytest.raises(PairSetError, match=f"^{address}/.* cannot be read .The specified bucket does not.*{reach}"):
+            read_pairset(address)
+    s3fs.S3FileSystem.clear_instance_cache()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(PairSetError, match=f"^{s3}/set/manifest.json cannot be read .Could not connect.*{reach}"):
+        read_pairset(f"{s3}/set")
+
+
+def test_bucket_that_is_called_bucket_is_told_from_a_missing_one(s3):
+    with pytest.raises(PairSetError, match=r"^s3://my-bucket/set/manifest.json cannot be read \(The specified bucket"):
+        read_pairset("s3://my-bucket/set")
+    fsspec.filesystem("s3").mkdir("my-bucket")
+    try:
+        for address in ("s3://my-bucket/set", "s3://my-bucket/bucket.zip"):
+            with pytest.raises(PairSetError, match=rf"^{address} is not a pair set: .*\(No such file or directory\)"):
+                read_pairset(address)
+    finally:
+        fsspec.filesystem("s3").rmdir("my-bucket")
+
+
 def test_existing_pair_set_is_not_overwritten_unless_asked(folder):
     before = manifest(folder)
     with pytest.raises(FolderError, match="already exists; choose another --out"):
@@ -266,7 +306,7 @@ def test_zip_that_was_replaced_is_read_anew(folder, tmp_path):
 
 
 def test_address_of_an_unknown_kind_and_missing_s3_are_told(monkeypatch):
-    with pytest.raises(PairSetError, match=r"^nowhere://set is not a pair set: .*Protocol not known: nowhere"):
+    with pytest.raises(PairSetError, match=r"^nowhere://set/.* \(Protocol not known: nowhere.*; see that the address"):
         read_pairset("nowhere://set")
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed

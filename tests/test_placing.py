@@ -260,7 +260,8 @@ def test_manifests_of_several_conditions_come_after_all_pictures(s3, temporary, 
 
 def test_missing_bucket_is_told(s3, temporary):
     with pytest.raises(
-        PlaceError, match="^s3://no-bucket-at-all/set: cannot be looked at .No such .*; is its bucket there"
+        PlaceError,
+        match="^s3://no-bucket-at-all/set: cannot be looked at .The specified bucket does not exist.; is its bucket there",
     ):
         write_pictures("s3://no-bucket-at-all/set", "cgan", n=2)
     assert names(temporary) == []

@@ -14,6 +14,7 @@ from PIL import Image
 
 from pairs.road import (
     BrokenPhotoError,
+    MislabelledPhotoError,
     PhotoError,
     cut,
     open_named,
@@ -252,10 +253,10 @@ def test_empty_file_is_named(tmp_path):
 def test_photo_whose_name_says_something_else_is_opened_only_where_that_does_no_harm(tmp_path):
     SPOTS.save(tmp_path / "x.png", format="JPEG")
     assert open_photo(tmp_path / "x.png").size == SPOTS.size
-    told = r"x.png cannot be decoded \(it is a JPEG, not what its name says; rename it\)"
-    with pytest.raises(BrokenPhotoError, match=told):
+    told = r"x.png is a JPEG, not what its name says; rename it$"
+    with pytest.raises(MislabelledPhotoError, match=told):
         open_named(tmp_path / "x.png", (tmp_path / "x.png").read_bytes())
-    with pytest.raises(BrokenPhotoError, match=told):
+    with pytest.raises(MislabelledPhotoError, match=told):
         upright_size(tmp_path / "x.png")
 
 
@@ -277,10 +278,15 @@ def test_missing_file_is_named_once(tmp_path):
 
 def test_error_of_a_photo_survives_the_way_from_another_process(tmp_path):
     (tmp_path / "x.png").write_bytes(b"")
-    with pytest.raises(BrokenPhotoError, match="empty") as caught:
-        open_photo(tmp_path / "x.png")
-    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
-    assert (str(again), again.path, again.reason) == (str(caught.value), caught.value.path, caught.value.reason)
+    with pytest.raises(BrokenPhotoError, match="empty") as empty:
+        upright_size(tmp_path / "x.png")
+    SPOTS.save(tmp_path / "y.png", format="JPEG")
+    with pytest.raises(MislabelledPhotoError, match="rename it") as mislabelled:
+        upright_size(tmp_path / "y.png")
+    for error in (empty.value, mislabelled.value):
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301
+        assert type(again) is type(error)
+        assert (str(again), again.path, again.reason) == (str(error), error.path, error.reason)
 
 
 # Cutting.

@@ -21,7 +21,7 @@ from pictures import write_pictures
 from PIL import Image
 from sqlalchemy import select
 
-from protocol.pairset import read_pairset
+from protocol.pairset import encode_png, read_pairset
 from protocol.place import Place
 from study_app import create_app, store
 from study_app.db import reading
@@ -155,6 +155,29 @@ def test_missing_bucket_is_told_before_anything_is_made(s3, sqlite_workshop):
         assert "the store s3://no-such-bucket/studies cannot be used: The specified bucket does not exist; make" in said
     with reading(sqlite_workshop.engine) as db:
         assert db.scalars(select(Study)).all() == []
+
+
+def test_store_at_an_empty_address_with_bucket_in_it_is_used(s3):
+    files = s3fs.S3FileSystem()
+    files.mkdir("my-bucket")
+    try:
+        for address in ("s3://my-bucket/studies", f"{s3}/bucket"):
+            place = Place(address)
+            check_store(place)
+            with pytest.raises(store.MissingPictureError, match=r"cannot be read \(No such file or directory\)"):
+                get_served(place, ["0" * 64])
+            sha256 = put_image(place, encode_png(Image.new("RGB", (2, 2))))
+            assert store.has_image(place, sha256)
+    finally:
+        files.rm("my-bucket", recursive=True)
+
+
+def test_missing_bucket_with_bucket_in_its_name_is_told(s3):
+    for ask in (check_store, lambda place: get_served(place, ["0" * 64])):
+        with pytest.raises(
+            StoreError, match="the store s3://my-bucket/store cannot be used: The specified bucket does"
+        ):
+            ask(Place("s3://my-bucket/store"))
 
 
 def test_dead_endpoint_is_told_within_seconds(s3, sqlite_workshop, monkeypatch):
