@@ -5,9 +5,10 @@ so are their thumbnails. The hash alone takes one centred flower for another, th
 
 Measured on 1,400 photographs of flowers at 256 pixels. Found: JPEG of quality 40, brightness x 1.1, contrast x 1.2, a grain
 of 10 levels, grayscale, 2 % off around: 100 %; resized to 60 %, turned by 1°, mirrored: 99.7 % or more (resized or mirrored
-at 128, 200, 224, 240, 250 and 300 pixels too, of 700); 2 % off one corner 99.5 %; 5 % off around 96 %. Often missed: turned by 3° (72 % found), moved by 8 pixels (39 %), 10 % off around (32 %), and
-most second shots of one scene. False alarms: 1 in 27 million comparisons of different photographs (half of them mirrored),
-so expect a few among 10,000 photographs of one kind of thing.
+at 128, 200, 224, 240, 250 and 300 pixels too, of 700); 2 % off one corner 99.5 %; 5 % off around 96 %. Often missed: turned
+by 3° (72 % found), moved by 8 pixels (39 %), 10 % off around (32 %), and most second shots of one scene. False alarms: 1 in
+27 million comparisons of different photographs (half of them mirrored), so expect a few among 10,000 photographs of one
+kind of thing.
 """
 
 from collections.abc import Iterator, Sequence
