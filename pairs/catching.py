@@ -7,7 +7,8 @@ from pairs.catch import CatchError, Kind, catch_picture
 from pairs.placing import Output
 from pairs.selecting import choose, exclude
 from pairs.writing import About, Picture, write_pairset
-from protocol.pairset import Encoder, Exclusion, Pair, PairSet, read_manifest, read_pair
+from protocol.encoding import Encoder
+from protocol.pairset import Exclusion, Pair, PairSet, read_manifest, read_pair
 from protocol.place import Place
 
 KINDS: tuple[Kind, ...] = ("noise", "shuffled", "grayscale")

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pairs.cues import Cues, Relation, measure, measure_file, relate
+from pairs.cues import Cues, measure, measure_file
 from pairs.duplicates import Fingerprint, Match, fingerprint, near_duplicates, near_duplicates_between
 from pairs.giveaways import FEWEST, NAMES, CueResult, CueTable, GiveAwayError, search
 from pairs.importing import UNEQUAL
 from pairs.placing import Output
 from pairs.progress import Progress
+from pairs.relation import Relation, relate
 from pairs.road import BrokenPhotoError, PhotoError, cut, open_photo, picture_paths
 from pairs.workers import spread
 from protocol.design import read_design

@@ -15,9 +15,10 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from pairs.check import Check, Finding
-from pairs.cues import NUMBERS, Cues, Relation, measure, relate
+from pairs.cues import NUMBERS, Cues, measure
 from pairs.giveaways import FAILURE, WARNING, CueResult
 from pairs.mean_pictures import EDGE, Means, data_uri, draw_means
+from pairs.relation import Relation, relate
 from pairs.wording import ALIGNMENT, ALL, ALL_ROAD, NUMBER_CUES, SETTINGS
 from protocol import InputError
 from protocol.pairset import Pair, PairSet, read_manifest, read_pair

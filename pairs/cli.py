@@ -9,7 +9,7 @@ import click
 
 from pairs.options import FILE, FOLDER, HELP, LICENCE, OUT, REPLACE, SOURCE_NAME, Size, chooses, encodes, tell_written
 from pairs.progress import show_bar
-from protocol.pairset import Encoder
+from protocol.encoding import Encoder
 
 
 @click.group(context_settings=HELP)

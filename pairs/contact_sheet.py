@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from PIL import Image, ImageDraw, ImageFont
 
 from protocol import InputError
-from protocol.pairset import encode_png
+from protocol.encoding import encode_png
 
 MOST_PICTURES = 900  # on one sheet: a PNG of some 80 million pixels, which Pillow still opens without a warning
 CELL = 256  # pixels, the longer side of a picture as shown

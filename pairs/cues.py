@@ -1,8 +1,7 @@
 """One picture's bytes and pixels in; out come the cues, which are no content, that could tell it from another picture.
 
 A cue is a number (file size, mean luminance, the trace of a JPEG grid …), or a word that is equal or not (encoder
-settings, metadata). ``relate`` says what belongs to a pair: whether one picture is the other shifted, and whether an
-observer could judge the pair at all. No cue says by itself which picture is fake; ``giveaways`` finds that out.
+settings, metadata). No cue says by itself which picture is fake; ``giveaways`` finds that out.
 """
 
 from dataclasses import dataclass
@@ -33,12 +32,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG and grayscale conv
 WINDOW = 192  # pixels: of larger pictures the middle is looked at; their border and mean are those of all
 LINES_OF_LIGHT = 64  # rows and columns, about, of which mean luminance and clipping are taken
 LINES = 32  # rows, and columns, whose spectra are averaged
-ALIGNMENT_WINDOW = 129  # pixels: one more than the length of its transform
 GRID_TILES = 128  # of 16x16 pixels: of more every second strip will do
-SAME_CONTENT = 0.5  # correlation of the edges above which two pictures show one photo
-SAME_PLACE = 0.98  # correlation above which nothing better is looked for: one step aside it is far lower
-GRAY_DIFFERENCE = 8  # of 255: channels that nowhere differ by more are a gray photograph, JPEG noise included
-SEEN_DIFFERENCE, SEEN_SHARE = 4, 0.001  # of 255, and of the pixels: less cannot be seen
 
 
 @dataclass(frozen=True)
@@ -50,36 +44,13 @@ class Cues:
     metadata: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Relation:
-    """How real and fake of a pair stand to each other.
-
-    The fake's content lies ``dx`` pixels right and ``dy`` pixels below the real one's; ``same_content`` is the
-    correlation of their edges there, at most 0.5 for unrelated pictures, which are not comparable.
-    """
-
-    dx: int
-    dy: int
-    same_content: float
-    is_monochrome: bool
-    is_nearly_identical: bool
-
-    @property
-    def is_comparable(self) -> bool:
-        return self.same_content >= SAME_CONTENT
-
-    @property
-    def is_shifted(self) -> bool:
-        return self.is_comparable and (self.dx, self.dy) != (0, 0)
-
-
 def measure(data: bytes, pixels: Pixels) -> Cues:
     """All cues of one picture of at least 16x16 pixels: its file's bytes and what they decode to.
 
     A file that is cut short gives the cues of what is there; whether it decodes is the caller's to know.
     """
     file = read_file(data)
-    window = _middle(pixels, WINDOW)
+    window = middle(pixels, WINDOW)
     light, luminance = _sampled_light(pixels), luminance_of(window)
     rows, columns = _spectrum(luminance), _spectrum(luminance.T)
     numbers = (
@@ -103,22 +74,13 @@ def measure_file(data: bytes) -> Cues:
     return Cues(np.full(len(NUMBERS) + 1, np.nan), file.settings, file.metadata)
 
 
-def relate(real: Pixels, fake: Pixels) -> Relation:
-    """Alignment and flags of one pair: two pictures of one shape, of at least 16x16 pixels."""
-    dx, dy, same_content = _alignment(real, fake)
-    return Relation(dx, dy, same_content, _is_monochrome(real), _is_nearly_identical(real, fake))
-
-
-# The pixels.
-
-
 def luminance_of(pixels: Pixels) -> Plane:
     """Luma (H, W) in [0, 255], not rounded."""
     height, width = pixels.shape[:2]
     return (pixels.reshape(-1, 3).astype(np.float32) @ LUMA).reshape(height, width)
 
 
-def _middle(pixels: Pixels, side: int) -> Pixels:
+def middle(pixels: Pixels, side: int) -> Pixels:
     top, left = (max(0, (length - side) // 2) for length in pixels.shape[:2])
     return pixels[top : top + side, left : left + side]
 
@@ -248,62 +210,3 @@ def _shifted_cosines(frequencies: tuple[int, ...]) -> Plane:
     for place in range(8):
         basis[place, :, place : place + 8] = cosines
     return basis.reshape(-1, 16)
-
-
-# The pair.
-
-
-def _alignment(real: Pixels, fake: Pixels) -> tuple[int, int, float]:
-    """Shift (dx, dy) of the fake and the correlation of the edges there: phase correlation (Kuglin & Hines 1975), checked."""
-    a, b = (_edges(luminance_of(_middle(pixels, ALIGNMENT_WINDOW))) for pixels in (real, fake))  # (h, w)
-    unmoved = _correlation_at(a, b, 0, 0)
-    if unmoved >= SAME_PLACE:
-        return 0, 0, unmoved
-    cross = np.conj(fft.rfft2(a)) * fft.rfft2(b)
-    surface = fft.irfft2(cross / (np.abs(cross) + 1e-3), s=a.shape)
-    dy, dx = (
-        int(place) - length * (int(place) > length // 2)
-        for place, length in zip(np.unravel_index(surface.argmax(), a.shape), a.shape, strict=True)
-    )
-    at_peak = _correlation_at(a, b, dx, dy)
-    return (dx, dy, at_peak) if at_peak > unmoved else (0, 0, unmoved)
-
-
-def _edges(luminance: Plane) -> Plane:
-    """Diagonal steps, both sides cut to a multiple of 8, whose transforms are fast."""
-    height, width = ((length - 1) // 8 * 8 for length in luminance.shape)
-    return luminance[1 : height + 1, 1 : width + 1] - luminance[:height, :width]
-
-
-def _correlation_at(a: Plane, b: Plane, dx: int, dy: int) -> float:
-    """Correlation of ``a`` with ``b`` moved back by (dx, dy), where they overlap; 0 if one is flat or little overlaps.
-
-    Five standard errors are taken off (Fisher 1921), as few pixels, and smooth ones, correlate by chance.
-    """
-    height, width = a.shape
-    if abs(dx) > width * 3 // 8 or abs(dy) > height * 3 // 8:
-        return 0.0
-    a = a[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
-    b = b[max(0, dy) : height + min(0, dy), max(0, dx) : width + min(0, dx)]
-    power = float(np.vdot(a, a)) * float(np.vdot(b, b))
-    if power == 0:
-        return 0.0
-    correlation = min(float(np.vdot(a, b)) / power**0.5, 0.9999)
-    return float(np.tanh(np.arctanh(max(correlation, 0)) - 5 / a.size**0.5))
-
-
-def _is_monochrome(pixels: Pixels) -> bool:
-    # Nearly every picture is settled by a few of its pixels.
-    return not _has_colour(pixels[::8, ::8]) and not _has_colour(pixels)
-
-
-def _has_colour(pixels: Pixels) -> bool:
-    return int(np.ptp(pixels, axis=2).max()) > GRAY_DIFFERENCE
-
-
-def _is_nearly_identical(real: Pixels, fake: Pixels) -> bool:
-    differs = np.maximum(real, fake) - np.minimum(real, fake) > SEEN_DIFFERENCE
-    few = SEEN_SHARE * real.size / 3
-    if np.count_nonzero(differs) >= 3 * few:  # so many channel values are of that many pixels: nearly every pair
-        return False
-    return bool(np.count_nonzero(differs[..., 0] | differs[..., 1] | differs[..., 2]) < few)

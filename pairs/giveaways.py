@@ -24,7 +24,8 @@ from pairs.answers import (
     sign_test,
     word_features,
 )
-from pairs.cues import LUMA_COLUMN, NUMBERS, Cues, Relation
+from pairs.cues import LUMA_COLUMN, NUMBERS, Cues
+from pairs.relation import Relation
 from pairs.wording import (
     ALIGNMENT,
     ALL,

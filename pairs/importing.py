@@ -11,7 +11,8 @@ from pairs.road import BrokenPhotoError, PhotoError, cut, open_named, upright_si
 from pairs.selecting import choose, exclude
 from pairs.workers import spread
 from pairs.writing import About, Output, Picture, pair_id, write_pairsets
-from protocol.pairset import Encoder, Exclusion, PairSet, sha256_hex
+from protocol.encoding import Encoder
+from protocol.pairset import Exclusion, PairSet, sha256_hex
 
 SMALLEST = 16  # pixels a side: less shows nothing to judge
 UNEQUAL = 0.05  # of the pairs: more of one side resized than of the other is told, as the check does

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from protocol.pairset import Encoder, Exclusion, PairSet
+from protocol.encoding import Encoder
+from protocol.pairset import Exclusion, PairSet
 
 HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER = click.Path(path_type=Path, file_okay=False)

@@ -1,7 +1,7 @@
 """A picture file of any kind in; upright, in sRGB, cut and sized out: the one road for training, real and fake.
 
 Decode, turn as EXIF says, convert from the file's colour profile to sRGB, lay on white where it is transparent, take the
-middle in the shape that is wanted, bring it to size (Lanczos). What follows, the encoder, is ``protocol.pairset.encode``.
+middle in the shape that is wanted, bring it to size (Lanczos). What follows, the encoder, is ``protocol.encoding``.
 """
 
 import io

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from pairs.placing import Output, refuse_taken, whole_place
 from pairs.workers import spread
 from protocol import InputError
+from protocol.encoding import Encoder
 from protocol.pairset import (
     IMAGES,
-    Encoder,
     Exclusion,
     ImageFile,
     Pair,

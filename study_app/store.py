@@ -19,7 +19,7 @@ from fsspec.asyn import AsyncFileSystem
 from PIL import Image
 
 from protocol import InputError
-from protocol.pairset import encode_png
+from protocol.encoding import encode_png
 from protocol.place import Place, PlaceError, failures, is_remote, lacks_bucket, reason_of
 
 # A participant's page tries again by itself, and the thread is needed for answers; the S3 client alone may try for minutes.

@@ -12,7 +12,8 @@ import demo
 from pairs.check import CueTable, check_pairset, measure, read_trained, relate, unequal_road
 from pairs.giveaways import search
 from pairs.road import PhotoError
-from protocol.pairset import encode_png, read_manifest, sha256_hex, write_manifest
+from protocol.encoding import encode_png
+from protocol.pairset import read_manifest, sha256_hex, write_manifest
 from realism import cli
 
 N = 40
@@ -261,7 +262,7 @@ def run_main(*arguments):
     import realism
 
     stream = io.StringIO()
-    with contextlib.redirect_stderr(stream), pytest.raises(SystemExit) as stopped:
+    with contextlib.redirect_stderr(stream), pytest.raises(SystemExit, match="^2$") as stopped:
         realism.main([str(argument) for argument in arguments])
     return stopped.value.code, stream.getvalue()
 

@@ -5,8 +5,9 @@ import pytest
 from pictures import colourful
 from PIL import Image, PngImagePlugin
 
-from pairs.cues import LUMA_COLUMN, NUMBERS, measure, relate
+from pairs.cues import LUMA_COLUMN, NUMBERS, measure
 from pairs.file_cues import read_file
+from pairs.relation import relate
 
 
 def photograph(seed: int, size: int = 128) -> np.ndarray:

@@ -8,8 +8,9 @@ from PIL import Image
 from test_cues import colour_lost, encoded, photograph, through_jpeg
 
 from pairs.answers import exact_interval, holm, regression, sign_test
-from pairs.cues import NUMBERS, Relation, measure, relate
+from pairs.cues import NUMBERS, measure
 from pairs.giveaways import NAMES, CueTable, GiveAwayError, search
+from pairs.relation import Relation, relate
 
 N = 24
 APART = Relation(0, 0, 0.0, False, False)

@@ -14,7 +14,8 @@ from test_train_cli import call, refused
 from test_workers import marked, wait_until
 
 from pairs.writing import About, Picture, write_pairset
-from protocol.pairset import Encoder, Exclusion, read_pairset, sha256_hex
+from protocol.encoding import Encoder
+from protocol.pairset import Exclusion, read_pairset, sha256_hex
 from train.checkpoint import load_generator
 
 

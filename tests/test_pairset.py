@@ -13,14 +13,8 @@ from pictures import colourful, write_pictures
 from PIL import Image, PngImagePlugin
 
 from pairs.writing import About, Picture, write_pairset
-from protocol.pairset import (
-    PairSetError,
-    encode_png,
-    read_manifest,
-    read_pairset,
-    sha256_hex,
-    write_manifest,
-)
+from protocol.encoding import encode_png
+from protocol.pairset import PairSetError, read_manifest, read_pairset, sha256_hex, write_manifest
 from protocol.place import Place, PlaceError
 from protocol.whole_folder import FolderError
 

@@ -127,7 +127,7 @@ def test_pair_set_is_replaced_by_a_choice_of_itself(tmp_path):
 # ---- what is there is told before the work
 
 
-@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "", ".", "..", "UPPER", "a/b", "a\n", "-x", "a" * 65])
+@pytest.mark.parametrize("name", ["../evil", "/evil", "", ".", "..", "UPPER", "a/b", "a\n", "-x", "a" * 65])
 def test_condition_that_is_no_name_is_refused_before_anything_is_written(tmp_path, name):
     for others in ([], ["cgan"]):
         with pytest.raises(PairSetError, match="condition .*: a name is lower-case letters, digits"):

@@ -24,7 +24,7 @@ from pairs.road import (
     square_picture,
     upright_size,
 )
-from protocol.pairset import Encoder
+from protocol.encoding import Encoder
 
 SPOTS = colourful(3, 40)
 CORNERS = Image.new("RGB", (32, 16))  # a colour in each corner: which way up it stands is seen

@@ -21,7 +21,8 @@ from pictures import write_pictures
 from PIL import Image
 from sqlalchemy import select
 
-from protocol.pairset import encode_png, read_pairset
+from protocol.encoding import encode_png
+from protocol.pairset import read_pairset
 from protocol.place import Place
 from study_app import create_app, store
 from study_app.db import reading

@@ -8,7 +8,8 @@ import pytest
 from pictures import colourful
 from PIL import Image
 
-from protocol.pairset import Encoder, encode_png, sha256_hex
+from protocol.encoding import Encoder, encode_png
+from protocol.pairset import sha256_hex
 from protocol.place import Place
 from study_app import store as store_module
 from study_app.config import ConfigError, find_config

@@ -15,7 +15,8 @@ from test_workers import marked, wait_until
 from pairs.workers import ALONE
 from pairs.writing import About, Picture, write_pairset, write_pairsets
 from protocol import InputError
-from protocol.pairset import Encoder, Exclusion, PairSetError, read_manifest, read_pairset, sha256_hex
+from protocol.encoding import Encoder
+from protocol.pairset import Exclusion, PairSetError, read_manifest, read_pairset, sha256_hex
 from protocol.whole_folder import FolderError
 
 MANY = ALONE + 20

@@ -15,7 +15,8 @@ from pairs.progress import Progress
 from pairs.road import PhotoError, open_photo, square_picture
 from pairs.selecting import choose, exclude
 from pairs.writing import About, Output, Picture, pair_id, write_pairsets
-from protocol.pairset import Encoder, Exclusion, PairSet
+from protocol.encoding import Encoder
+from protocol.pairset import Exclusion, PairSet
 from train.batches import network_input
 from train.checkpoint import TrainedGenerator
 from train.photos import Photo, find_photos, never_trained_on, side_of, why_left_out

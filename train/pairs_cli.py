@@ -10,7 +10,7 @@ from pairs.options import FOLDER, LICENCE, OUT, REPLACE, SOURCE_NAME, chooses, e
 from pairs.placing import refuse_taken
 from pairs.progress import show_bar
 from pairs.road import read_source
-from protocol.pairset import Encoder
+from protocol.encoding import Encoder
 from train.cli import DEVICES, SIDE, THREADS
 
 __all__ = ["pairs"]
