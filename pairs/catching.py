@@ -1,14 +1,15 @@
 """A pair set in, a pair set of catch pairs out: its real pictures beside fakes that anybody who looks can tell."""
 
-from collections.abc import Collection, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 
 from pairs.catch import CatchError, Kind, catch_picture
 from pairs.placing import Output
-from pairs.selecting import choose, exclude
+from pairs.selecting import Choice
 from pairs.writing import About, Picture, write_pairset
 from protocol.encoding import Encoder
-from protocol.pairset import Exclusion, Pair, PairSet, read_manifest, read_pair
+from protocol.pairset import Pair, PairSet, read_manifest, read_pair
 from protocol.place import Place
 
 KINDS: tuple[Kind, ...] = ("noise", "shuffled", "grayscale")
@@ -20,11 +21,7 @@ def make_catch_pairs(
     *,
     kinds: Sequence[Kind] = (),
     condition: str = "catch",
-    n_pairs: int | None = None,
-    tags: Collection[str] = (),
-    stratified: bool = False,
-    seed: int = 0,
-    excluded: Sequence[Exclusion] = (),
+    choice: Choice = Choice(),  # noqa: B008 -- frozen
     replace: bool = False,
 ) -> PairSet:
     """Write catch pairs of the ``kinds`` in turn; photographs with too little colour for one are passed over.
@@ -36,20 +33,12 @@ def make_catch_pairs(
         SelectionError, CatchError: if fewer than ``n_pairs`` can be made.
     """
     place, pairset = Place(source), read_manifest(source)
-    kept = exclude(pairset.pairs, excluded, identity=lambda pair: pair.id)
-    candidates = choose(
-        kept,
-        key=lambda pair: pair.photo_sha256,
-        tags=lambda pair: pair.tags,
-        wanted=tags,
-        stratified=stratified,
-        seed=seed,
-    )
-    pictures = _pictures(place, pairset, candidates, tuple(kinds) or KINDS, seed, n_pairs)
-    config = {"kinds": list(dict.fromkeys(kinds or KINDS)), "seed": seed}
+    candidates = dataclasses.replace(choice, n_pairs=None).of_pairs(pairset.pairs)
+    pictures = _pictures(place, pairset, candidates, tuple(kinds) or KINDS, choice.seed, choice.n_pairs)
+    config = {"kinds": list(dict.fromkeys(kinds or KINDS)), "seed": choice.seed}
     about = About(condition, {"name": "catch", "checkpoint_sha256": None, "config": config}, pairset.source)
     encoder = Encoder(pairset.encoding, pairset.quality)
-    excluded = (*pairset.excluded, *excluded)
+    excluded = (*pairset.excluded, *choice.excluded)
     return write_pairset(out, pictures, about, encoder=encoder, excluded=excluded, replace=replace)
 
 

@@ -9,6 +9,7 @@ import click
 
 from pairs.options import FILE, FOLDER, HELP, LICENCE, OUT, REPLACE, SOURCE_NAME, Size, chooses, encodes, tell_written
 from pairs.progress import show_bar
+from pairs.selecting import Choice
 from protocol.encoding import Encoder
 
 
@@ -62,7 +63,7 @@ def import_(
     fake_ending: str,
     size: tuple[int, int] | None,
     out: str,
-    choice: dict[str, Any],
+    choice: Choice,
     encoder: Encoder,
     source_name: str | None,
     licence: str | None,
@@ -93,7 +94,7 @@ def import_(
     if table:
         matched = matching.match_by_table(table, real, dict(zip(conditions, fakes, strict=True)))
     elif unpaired:
-        matched = matching.match_unpaired(real, fakes, choice["seed"])
+        matched = matching.match_unpaired(real, fakes, choice.seed)
     else:
         matched = matching.match_by_stem(real, fakes, real_ending, fake_ending)
     found = importing.look_at(matched.matches, progress=show_bar("Reading pictures"))
@@ -116,7 +117,7 @@ def import_(
         encoder=encoder,
         replace=replace,
         progress=show_bar("Writing pairs"),
-        **choice,
+        choice=choice,
     )
     told = [_passed_over(matched.n_unmatched_real, matched.n_unmatched_fakes)]
     told += [] if size else [importing.why_common_size(found)]
@@ -136,7 +137,7 @@ def _passed_over(n_real: int, n_fakes: int) -> str:
 @OUT
 @chooses
 @REPLACE
-def select(source: str, out: str, choice: dict[str, Any], replace: bool) -> None:
+def select(source: str, out: str, choice: Choice, replace: bool) -> None:
     """Choose pairs of a PAIRSET by tag, number or stratum, or leave some out with a reason; the files stay as they are.
 
     The choice depends on the seed and the photographs alone: it is the same in every condition's pair set.
@@ -147,8 +148,8 @@ def select(source: str, out: str, choice: dict[str, Any], replace: bool) -> None
     """
     from pairs.selecting import select_pairs
 
-    pairset = select_pairs(source, out, replace=replace, **choice)
-    tell_written(out, [pairset], f"{len(choice['excluded'])} excluded" if choice["excluded"] else "")
+    pairset = select_pairs(source, out, replace=replace, choice=choice)
+    tell_written(out, [pairset], f"{len(choice.excluded)} excluded" if choice.excluded else "")
 
 
 @pairs.command()
@@ -164,7 +165,7 @@ def select(source: str, out: str, choice: dict[str, Any], replace: bool) -> None
 @click.option("--condition", default="catch", show_default=True, help="The condition's name.")
 @chooses
 @REPLACE
-def catch(source: str, out: str, kinds: tuple[Any, ...], condition: str, choice: dict[str, Any], replace: bool) -> None:
+def catch(source: str, out: str, kinds: tuple[Any, ...], condition: str, choice: Choice, replace: bool) -> None:
     """Make pairs whose answer is obvious from the real pictures of a PAIRSET: who misses them does not look.
 
     \b
@@ -172,7 +173,7 @@ def catch(source: str, out: str, kinds: tuple[Any, ...], condition: str, choice:
     """
     from pairs.catching import make_catch_pairs
 
-    pairset = make_catch_pairs(source, out, kinds=kinds, condition=condition, replace=replace, **choice)
+    pairset = make_catch_pairs(source, out, kinds=kinds, condition=condition, replace=replace, choice=choice)
     tell_written(out, [pairset])
 
 
@@ -182,7 +183,7 @@ def catch(source: str, out: str, kinds: tuple[Any, ...], condition: str, choice:
 @click.option("--title", default="", help="Above the sheet.")
 @partial(chooses, unless_asked="12")
 @click.option("--replace", is_flag=True, help="Replace a file that is there already.")
-def show(sources: tuple[str, ...], out: str, title: str, choice: dict[str, Any], replace: bool) -> None:
+def show(sources: tuple[str, ...], out: str, title: str, choice: Choice, replace: bool) -> None:
     """Draw pairs in rows: grayscale, ground truth, and the fakes of every condition.
 
     Several PAIRSETs, or a folder that holds several, stand side by side on the photographs that they share. Without -n
@@ -194,7 +195,7 @@ def show(sources: tuple[str, ...], out: str, title: str, choice: dict[str, Any],
     """
     from pairs.showing import draw_sheet
 
-    n_rows = draw_sheet(sources, out, title=title, replace=replace, **choice)
+    n_rows = draw_sheet(sources, out, title=title, replace=replace, choice=choice)
     click.echo(f"{out}: {n_rows} photographs")
 
 

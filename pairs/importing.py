@@ -1,18 +1,18 @@
 """Real files and any generator's files in, pair sets out: each picture by the same road, whatever kind of file it came from."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pairs.matching import Match, MatchingError
 from pairs.progress import Progress
 from pairs.road import BrokenPhotoError, PhotoError, cut, open_named, upright_size
-from pairs.selecting import choose, exclude
+from pairs.selecting import Choice
 from pairs.workers import spread
-from pairs.writing import About, Output, Picture, pair_id, write_pairsets
+from pairs.writing import About, Output, Picture, write_pairsets
 from protocol.encoding import Encoder
-from protocol.pairset import Exclusion, PairSet, sha256_hex
+from protocol.pairset import PairSet, sha256_hex
 
 SMALLEST = 16  # pixels a side: less shows nothing to judge
 UNEQUAL = 0.05  # of the pairs: more of one side resized than of the other is told, as the check does
@@ -120,11 +120,7 @@ def import_pairs(
     size: Size,
     pairing: str,
     encoder: Encoder = Encoder(),  # noqa: B008 -- frozen
-    n_pairs: int | None = None,
-    tags: Collection[str] = (),
-    stratified: bool = False,
-    seed: int = 0,
-    excluded: Sequence[Exclusion] = (),
+    choice: Choice = Choice(),  # noqa: B008 -- frozen
     replace: bool = False,
     progress: Progress = iter,
 ) -> list[PairSet]:
@@ -136,16 +132,7 @@ def import_pairs(
         FolderError, PlaceError: if something is at ``out``.
     """
     _refuse_small(found, size)
-    kept = exclude(found, excluded, identity=lambda one: pair_id(one.sha256))
-    chosen = choose(
-        kept,
-        key=lambda one: one.sha256,
-        tags=lambda one: one.match.tags,
-        n=n_pairs,
-        wanted=tags,
-        stratified=stratified,
-        seed=seed,
-    )
+    chosen = choice.of(found, photo_sha256=lambda one: one.sha256, tags=lambda one: one.match.tags)
     jobs = (_Job(one, size) for one in progress(chosen))
     return write_pairsets(
         out,
@@ -153,7 +140,7 @@ def import_pairs(
         conditions,
         draw=_draw,
         encoder=encoder,
-        excluded=excluded,
+        excluded=choice.excluded,
         road={"pairing": pairing},
         replace=replace,
     )

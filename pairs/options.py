@@ -48,12 +48,11 @@ def chooses(command: Callable[..., None], unless_asked: str = "all") -> Callable
         exclusions: Path | None,
         **options: Any,
     ) -> None:
-        from pairs.selecting import parse_exclusion, read_exclusions
+        from pairs.selecting import Choice, parse_exclusion, read_exclusions
 
         listed: list[Exclusion] = [parse_exclusion(text) for text in exclude]
         listed += read_exclusions(exclusions) if exclusions else ()
-        choice = {"n_pairs": n_pairs, "seed": seed, "tags": tags, "stratified": stratified, "excluded": listed}
-        command(*arguments, choice=choice, **options)
+        command(*arguments, choice=Choice(n_pairs, tags, stratified, seed, tuple(listed)), **options)
 
     return choosing
 

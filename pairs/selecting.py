@@ -1,5 +1,6 @@
 """Pairs, or photos to make pairs of, in; those that a study shall show out: by tag, by number, evenly, without some."""
 
+import dataclasses
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -9,9 +10,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from pairs.matching import table_rows
-from pairs.writing import Output, write_subset
+from pairs.writing import Output, pair_id, write_subset
 from protocol import InputError
-from protocol.pairset import Exclusion, PairSet, read_manifest
+from protocol.pairset import Exclusion, Pair, PairSet, read_manifest
 
 MAX_TAGS_LISTED = 20  # in an error: a folder may have a thousand classes
 
@@ -137,15 +138,47 @@ def _refuse_unknown_tags(there: Counter[str], wanted: Iterable[str]) -> None:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """Which pairs to take: ``n_pairs`` (None: all) with any of the ``tags``, none ``excluded``; as ``choose`` has it."""
+
+    n_pairs: int | None = None
+    tags: tuple[str, ...] = ()
+    stratified: bool = False
+    seed: int = 0
+    excluded: tuple[Exclusion, ...] = ()
+
+    def of(
+        self, items: Iterable[T], *, photo_sha256: Callable[[T], str], tags: Callable[[T], Sequence[str]]
+    ) -> list[T]:
+        """The items chosen; what they are pairs of is told by the photograph's hash.
+
+        Raises:
+            SelectionError: if the tags, the number or the exclusions do not fit.
+        """
+        kept = exclude(items, self.excluded, identity=lambda item: pair_id(photo_sha256(item)))
+        return choose(
+            kept,
+            key=photo_sha256,
+            tags=tags,
+            n=self.n_pairs,
+            wanted=self.tags,
+            stratified=self.stratified,
+            seed=self.seed,
+        )
+
+    def of_pairs(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """The pairs chosen of a pair set, which may come with ids of its own."""
+        by_id = dataclasses.replace(self, excluded=())
+        kept = exclude(pairs, self.excluded, identity=lambda pair: pair.id)
+        return by_id.of(kept, photo_sha256=lambda pair: pair.photo_sha256, tags=lambda pair: pair.tags)
+
+
 def select_pairs(
     source: Output,
     out: Output,
     *,
-    n_pairs: int | None = None,
-    tags: Collection[str] = (),
-    stratified: bool = False,
-    seed: int = 0,
-    excluded: Sequence[Exclusion] = (),
+    choice: Choice = Choice(),
     replace: bool = False,
 ) -> PairSet:
     """Copy chosen pairs of a pair set, each as it is; the exclusions are kept in the manifest.
@@ -154,14 +187,5 @@ def select_pairs(
         PairSetError: if the pair set does not verify.
         SelectionError: if the choice cannot be made.
     """
-    kept = exclude(read_manifest(source).pairs, excluded, identity=lambda pair: pair.id)
-    chosen = choose(
-        kept,
-        key=lambda pair: pair.photo_sha256,
-        tags=lambda pair: pair.tags,
-        n=n_pairs,
-        wanted=tags,
-        stratified=stratified,
-        seed=seed,
-    )
-    return write_subset(source, out, chosen, excluded=excluded, replace=replace)
+    chosen = choice.of_pairs(read_manifest(source).pairs)
+    return write_subset(source, out, chosen, excluded=choice.excluded, replace=replace)

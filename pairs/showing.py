@@ -1,12 +1,12 @@
 """Pair sets in, a contact sheet of the photographs that they share out, as a PNG or an HTML file."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pairs.contact_sheet import Row, draw_html, draw_png, heads_for
-from pairs.selecting import choose, exclude
+from pairs.selecting import Choice
 from protocol import InputError
-from protocol.pairset import MANIFEST, Exclusion, Pair, PairSet, PairSetError, read_manifest, read_pair
+from protocol.pairset import MANIFEST, Pair, PairSet, PairSetError, read_manifest, read_pair
 from protocol.place import Place, is_remote
 
 ROWS = 12  # unless a number is asked for
@@ -21,11 +21,7 @@ def draw_sheet(
     out: str,
     *,
     title: str = "",
-    n_pairs: int | None = None,
-    tags: Collection[str] = (),
-    stratified: bool = False,
-    seed: int = 0,
-    excluded: Sequence[Exclusion] = (),
+    choice: Choice = Choice(),  # noqa: B008 -- frozen
     replace: bool = False,
 ) -> int:
     """Write the sheet; the number of photographs on it. A source that holds no manifest but pair sets stands for those.
@@ -50,17 +46,9 @@ def draw_sheet(
         raise SheetError(
             f"{' and '.join(map(str, places))} share no photograph; give conditions of the same photographs"
         )
-    kept = exclude(shared, excluded, identity=lambda pairs: pairs[0].id)
-    chosen = choose(
-        kept,
-        key=lambda pairs: pairs[0].photo_sha256,
-        tags=lambda pairs: pairs[0].tags,
-        n=n_pairs,
-        wanted=tags,
-        stratified=stratified,
-        seed=seed,
-    )[: n_pairs or ROWS]
-    rows = [_row(places, sets, pairs) for pairs in chosen]
+    chosen = choice.of_pairs([pairs[0] for pairs in shared])[: choice.n_pairs or ROWS]
+    by_id = {pairs[0].id: pairs for pairs in shared}
+    rows = [_row(places, sets, by_id[pair.id]) for pair in chosen]
     heads = heads_for([pairset.condition for pairset in sets])
     if file.suffix.lower() == ".png":
         data = draw_png(heads, rows, title)

@@ -8,6 +8,7 @@ from test_pairs_cli import contents, names, tagged
 from test_train_cli import call, refused
 
 from pairs import catching, workers
+from pairs.selecting import Choice
 from pairs.writing import About, Picture, write_pairset
 from protocol.pairset import Exclusion, read_pair, read_pairset, sha256_hex
 from protocol.place import Place
@@ -74,7 +75,7 @@ def test_catch_pairs_are_written_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr(workers.os, "sched_getaffinity", lambda pid: {0})
     monkeypatch.setattr(catching, "catch_picture", lambda real, kind, seed: drawn.append(kind) or real.rotate(90))
     monkeypatch.setattr(Path, "write_bytes", _noting(Path.write_bytes, lambda: most.append(len(drawn))))
-    catching.make_catch_pairs(tmp_path / "set", tmp_path / "catch", n_pairs=12)
+    catching.make_catch_pairs(tmp_path / "set", tmp_path / "catch", choice=Choice(12))
     assert most[0] == 3
 
 

@@ -251,7 +251,7 @@ def test_table_says_which_go_together(folder, capfd):
 
 
 def encoded(picture):
-    from protocol.pairset import encode_png
+    from protocol.encoding import encode_png
 
     return encode_png(picture)
 

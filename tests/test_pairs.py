@@ -9,7 +9,7 @@ from PIL import Image
 
 from models.color import split_luminance
 from pairs.road import PhotoError, open_photo, square_picture
-from pairs.selecting import SelectionError
+from pairs.selecting import Choice, SelectionError
 from pairs.writing import pair_id
 from protocol.pairset import Exclusion, read_pairset
 from train import loop
@@ -45,7 +45,7 @@ def runs(photos, tmp_path_factory):
 
 
 def pair_up(trained, photos, out, n_pairs=None, seed=0, keeps_luminance=False, side="held-out"):
-    selection = select_photos(photos, [trained], n_pairs=n_pairs, seed=seed, side=side)
+    selection = select_photos(photos, [trained], side=side, choice=Choice(n_pairs, seed=seed))
     names = {"conditions": [trained.config.name], "source_name": "spots", "licence": "CC0"}
     make_pairs([trained], selection, out, **names, side=side, keeps_luminance=keeps_luminance)
     return read_pairset(out)
@@ -127,14 +127,14 @@ def test_pairs_keep_to_a_frozen_split(photos, runs, tmp_path):
     assert split.train
     assert split.held_out
     freeze_split(folder, Split(train=split.held_out, held_out=split.train))
-    shown = select_photos(folder, [runs["one"]], n_pairs=None, seed=0, side="held-out")
+    shown = select_photos(folder, [runs["one"]], side="held-out", choice=Choice(None, seed=0))
     assert {photo.sha256 for photo in shown.photos} == {photo.sha256 for photo in split.train}
 
 
 def test_broken_photos_are_passed_over(photos, runs, tmp_path):
     folder = write_photos(tmp_path / "others", 4, first=100)
     (folder / "bad.jpg").write_bytes(b"no picture")
-    shown = select_photos(folder, [runs["one"]], n_pairs=None, seed=0, side="all")
+    shown = select_photos(folder, [runs["one"]], side="all", choice=Choice(None, seed=0))
     assert (len(shown.photos), shown.n_left_out) == (4, 1)
 
 
@@ -159,50 +159,51 @@ def test_generator_hash_is_that_of_its_file(photos, runs, tmp_path):
 def test_photo_trained_on_is_never_shown_whatever_the_split_says(photos, runs, tmp_path):
     one = runs["one"]
     generous = dataclasses.replace(one, config=dataclasses.replace(one.config, held_out=0.999))
-    shown = select_photos(photos, [generous], n_pairs=None, seed=0, side="held-out")
+    shown = select_photos(photos, [generous], side="held-out", choice=Choice(None, seed=0))
     assert not {photo.sha256 for photo in shown.photos} & one.photos.trained
     assert shown.n_trained == one.photos.n_train
     elsewhere = write_photos(tmp_path / "others", 6, first=100)
-    assert len(select_photos(elsewhere, [one], n_pairs=None, seed=0, side="all").photos) == 6
+    assert len(select_photos(elsewhere, [one], side="all", choice=Choice(None, seed=0)).photos) == 6
 
 
 def test_crops_of_a_trained_photograph_are_never_shown(photos, runs, tmp_path):
     trained_on = min(runs["one"].photos.trained)
     write_photos(tmp_path, 2, first=100)
     (tmp_path / "sources.csv").write_text(f"file,source_sha256\nphoto-100.png,{trained_on}\nphoto-101.png,{'0' * 64}\n")
-    shown = select_photos(tmp_path, [runs["one"]], n_pairs=None, seed=0, side="all")
+    shown = select_photos(tmp_path, [runs["one"]], side="all", choice=Choice(None, seed=0))
     assert [photo.path.name for photo in shown.photos] == ["photo-101.png"]
 
 
 def test_too_few_photos_left_says_where_the_others_went(photos, runs, tmp_path):
     n_train = runs["one"].photos.n_train
     with pytest.raises(PhotoError, match=rf"of 24 photos can be shown, 25 are wanted \({n_train} were trained on"):
-        select_photos(photos, [runs["one"]], n_pairs=25, seed=0, side="held-out")
+        select_photos(photos, [runs["one"]], side="held-out", choice=Choice(25, seed=0))
     for photo in split_photos(find_photos(photos), SMALL.held_out).train:
         (tmp_path / photo.path.name).write_bytes(photo.path.read_bytes())
     with pytest.raises(PhotoError, match=rf"0 of {n_train} photos can be shown, 1 are wanted"):
-        select_photos(tmp_path, [runs["one"]], n_pairs=None, seed=0, side="all")
+        select_photos(tmp_path, [runs["one"]], side="all", choice=Choice(None, seed=0))
 
 
 def test_excluded_photos_are_not_shown_and_stay_noted(photos, runs, tmp_path):
     trained = runs["one"]
     shown = [
-        pair_id(photo.sha256) for photo in select_photos(photos, [trained], n_pairs=None, seed=0, side="all").photos
+        pair_id(photo.sha256)
+        for photo in select_photos(photos, [trained], side="all", choice=Choice(None, seed=0)).photos
     ]
     excluded = [Exclusion(id=shown[1], reason="a watermark")]
-    selection = select_photos(photos, [trained], n_pairs=None, seed=0, side="all", excluded=excluded)
+    selection = select_photos(photos, [trained], side="all", choice=Choice(None, seed=0, excluded=tuple(excluded)))
     assert [pair_id(photo.sha256) for photo in selection.photos] == [shown[0], *shown[2:]]
     names = {"conditions": ["one"], "source_name": "spots", "licence": "CC0"}
     make_pairs([trained], selection, tmp_path / "set", **names, side="all", keeps_luminance=False)
     assert read_pairset(tmp_path / "set").excluded == tuple(excluded)
     gone = Exclusion(id=pair_id(min(trained.photos.trained)), reason="x")  # which was never to be shown
     with pytest.raises(SelectionError, match="none of the .* pairs has this id"):
-        select_photos(photos, [trained], n_pairs=None, seed=0, side="all", excluded=[gone])
+        select_photos(photos, [trained], side="all", choice=Choice(None, seed=0, excluded=(gone,)))
 
 
 def test_photo_that_breaks_while_others_are_coloured_leaves_nothing_behind(runs, tmp_path):
     photos = write_photos(tmp_path / "photos", 4, first=100)
-    selection = select_photos(photos, [runs["one"]], n_pairs=None, seed=0, side="all")
+    selection = select_photos(photos, [runs["one"]], side="all", choice=Choice(None, seed=0))
     selection.photos[2].path.write_bytes(b"no picture")
     names = {"conditions": ["one"], "source_name": "spots", "licence": "CC0"}
     with pytest.raises(PhotoError, match="cannot be decoded .*; remove it or replace it"):

@@ -14,7 +14,7 @@ from pictures import colourful, write_pictures
 
 from pairs import placing
 from pairs.placing import refuse_taken
-from pairs.selecting import select_pairs
+from pairs.selecting import Choice, select_pairs
 from pairs.writing import About, Picture, write_pairsets
 from protocol.pairset import MANIFEST, PairSetError, read_manifest, read_pairset, sha256_hex
 from protocol.place import Place, PlaceError
@@ -120,7 +120,7 @@ def test_zip_holds_one_pair_set_only(tmp_path):
 def test_pair_set_is_replaced_by_a_choice_of_itself(tmp_path):
     for name in ("set", "set.zip"):
         before = write_pictures(tmp_path / name, "cgan", n=4)
-        select_pairs(tmp_path / name, tmp_path / name, n_pairs=2, replace=True)
+        select_pairs(tmp_path / name, tmp_path / name, choice=Choice(2), replace=True)
         assert set(read_pairset(tmp_path / name).pairs) < set(before.pairs)
 
 
@@ -271,7 +271,7 @@ def test_zip_is_read_from_s3_and_refused_as_out(s3, tmp_path, temporary):
     written = write_pictures(tmp_path / "set.zip", "cgan", n=3)
     put_object(f"{s3}/sets/set.zip", (tmp_path / "set.zip").read_bytes())
     assert read_pairset(f"{s3}/sets/set.zip") == written
-    chosen = select_pairs(f"{s3}/sets/set.zip", f"{s3}/sets/two", n_pairs=2)
+    chosen = select_pairs(f"{s3}/sets/set.zip", f"{s3}/sets/two", choice=Choice(2))
     assert read_pairset(f"{s3}/sets/two") == chosen
     with pytest.raises(
         PlaceError, match="new.zip: a zip is written to a folder only; give an address that does not end"
@@ -281,7 +281,7 @@ def test_zip_is_read_from_s3_and_refused_as_out(s3, tmp_path, temporary):
 
 def test_pair_set_on_s3_is_replaced_by_a_choice_of_itself(s3, temporary):
     before = write_pictures(f"{s3}/set", "cgan", n=4)
-    select_pairs(f"{s3}/set", f"{s3}/set", n_pairs=2, replace=True)
+    select_pairs(f"{s3}/set", f"{s3}/set", choice=Choice(2), replace=True)
     assert set(read_pairset(f"{s3}/set").pairs) < set(before.pairs)
 
 

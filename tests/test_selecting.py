@@ -7,7 +7,7 @@ import pytest
 from pictures import write_pictures
 
 from pairs.matching import TableError
-from pairs.selecting import SelectionError, choose, exclude, parse_exclusion, read_exclusions, select_pairs
+from pairs.selecting import Choice, SelectionError, choose, exclude, parse_exclusion, read_exclusions, select_pairs
 from protocol.pairset import Exclusion, read_pairset, write_manifest
 from protocol.whole_folder import FolderError
 
@@ -200,7 +200,9 @@ def test_chosen_pairs_of_a_manifest_from_elsewhere_keep_their_file_names(tmp_pat
     first["real"]["file"] = "images/A.photo.PNG"
     second["real"] = first["real"]
     write_manifest(tmp_path / "set", json.dumps(content))
-    chosen = select_pairs(tmp_path / "set", tmp_path / "out", excluded=[Exclusion(id=pairset.pairs[2].id, reason="x")])
+    chosen = select_pairs(
+        tmp_path / "set", tmp_path / "out", choice=Choice(excluded=(Exclusion(id=pairset.pairs[2].id, reason="x"),))
+    )
     assert {pair.real.file for pair in read_pairset(tmp_path / "out").pairs} == {"images/A.photo.PNG"}
     assert len(chosen.pairs) == 2
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3
@@ -215,5 +217,5 @@ def test_selection_refuses_what_is_at_its_place(tmp_path):
     with pytest.raises(FolderError, match="holds thesis.txt. and is left alone"):
         select_pairs(tmp_path / "set", tmp_path / "out", replace=True)
     with pytest.raises(SelectionError, match="there are 2 pairs, 3 are wanted"):
-        select_pairs(tmp_path / "set", tmp_path / "new", n_pairs=3)
+        select_pairs(tmp_path / "set", tmp_path / "new", choice=Choice(3))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "set"]

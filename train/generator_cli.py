@@ -49,6 +49,7 @@ def evaluate(
     Example:  realism evaluate runs/cgan --photos flowers/
               realism evaluate pairs/cgan --json
     """
+    from pairs.selecting import Choice
     from train.checkpoint import CHECKPOINT, load_generator, write_atomically
     from train.device import pick_device
     from train.evaluate import from_generator, from_pairset, measure, text_table
@@ -65,7 +66,7 @@ def evaluate(
             raise click.UsageError(f"{address} is no pair set; to measure a generator, give --photos.")
         trained = load_generator(source, pick_device(device))
         photos = select_photos(
-            folder, [trained], n_pairs=n_photos, seed=seed, side=side, progress=show_bar("Reading photos")
+            folder, [trained], choice=Choice(n_photos, seed=seed), side=side, progress=show_bar("Reading photos")
         )
         about = {"generator": trained.config.name, "generator_sha256": trained.sha256, "photos": folder.resolve().name}
         about |= {"step": trained.step, "split": side}

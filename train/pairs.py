@@ -1,6 +1,6 @@
 """Trained generators and a folder of photos in, pair sets out: photos that none was trained on, real and coloured by each."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,8 @@ from models.color import from_network, keep_luminance
 from models.generator import colour
 from pairs.progress import Progress
 from pairs.road import PhotoError, open_photo, square_picture
-from pairs.selecting import choose, exclude
-from pairs.writing import About, Output, Picture, pair_id, write_pairsets
+from pairs.selecting import Choice
+from pairs.writing import About, Output, Picture, write_pairsets
 from protocol.encoding import Encoder
 from protocol.pairset import Exclusion, PairSet
 from train.batches import network_input
@@ -48,12 +48,8 @@ def select_photos(
     folder: Path,
     generators: Sequence[TrainedGenerator],
     *,
-    n_pairs: int | None,
-    seed: int,
     side: Side,
-    tags: Collection[str] = (),
-    stratified: bool = False,
-    excluded: Sequence[Exclusion] = (),
+    choice: Choice = Choice(),  # noqa: B008 -- frozen
     progress: Progress = iter,
 ) -> Selection:
     """Photos that no generator was trained on, in an order that depends on seed and photos alone.
@@ -62,7 +58,7 @@ def select_photos(
     the split stored with every generator holds out; "all" takes every photo never trained on, for a folder of others.
 
     Raises:
-        PhotoError: if none is left, or fewer than ``n_pairs``.
+        PhotoError: if none is left, or fewer than are wanted.
         SelectionError: if the tags, the strata or the exclusions do not fit.
     """
     size = image_size_of(generators)
@@ -73,23 +69,18 @@ def select_photos(
         candidates = tuple(p for p in fresh if all(side_of(p, one.config.held_out) == "held-out" for one in generators))
     usable = [photo for photo in progress(candidates) if not why_left_out(photo.path, size)]
     n_trained, n_left_out = len(found) - len(fresh), len(candidates) - len(usable)
-    if len(usable) < (n_pairs or 1):
+    if len(usable) < (choice.n_pairs or 1):
         raise PhotoError(
-            f"{folder}: {len(usable)} of {len(found)} photos can be shown, {n_pairs or 1} are wanted ({n_trained} were "
+            f"{folder}: {len(usable)} of {len(found)} photos can be shown, {choice.n_pairs or 1} are wanted ({n_trained} were "
             f"trained on, {len(fresh) - len(candidates)} are not held out, {n_left_out} are broken, "
             f"smaller than {size} pixels or without colour); give more photos, or ask for fewer pairs"
         )
-    kept = exclude(usable, excluded, identity=lambda photo: pair_id(photo.sha256))
-    shown = choose(
-        kept,
-        key=lambda photo: photo.sha256,
+    shown = choice.of(
+        usable,
+        photo_sha256=lambda photo: photo.sha256,
         tags=lambda photo: [name for name in (_class_of(folder, photo),) if name],
-        n=n_pairs,
-        wanted=tags,
-        stratified=stratified,
-        seed=seed,
     )
-    return Selection(folder, tuple(shown), n_trained, n_left_out, tuple(excluded))
+    return Selection(folder, tuple(shown), n_trained, n_left_out, choice.excluded)
 
 
 def image_size_of(generators: Sequence[TrainedGenerator]) -> int:

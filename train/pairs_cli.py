@@ -10,6 +10,7 @@ from pairs.options import FOLDER, LICENCE, OUT, REPLACE, SOURCE_NAME, chooses, e
 from pairs.placing import refuse_taken
 from pairs.progress import show_bar
 from pairs.road import read_source
+from pairs.selecting import Choice
 from protocol.encoding import Encoder
 from train.cli import DEVICES, SIDE, THREADS
 
@@ -51,7 +52,7 @@ def make(
     conditions: tuple[str, ...],
     keep_luminance: bool,
     side: Any,
-    choice: dict[str, Any],
+    choice: Choice,
     encoder: Encoder,
     source_name: str | None,
     licence: str | None,
@@ -78,7 +79,7 @@ def make(
     names = conditions or [one.config.name for one in generators]
     refuse_taken(out, names, replace=replace)
     about = read_source(folder)
-    selection = select_photos(folder, generators, side=side, progress=show_bar("Reading photos"), **choice)
+    selection = select_photos(folder, generators, side=side, choice=choice, progress=show_bar("Reading photos"))
     pairsets = make_pairs(
         generators,
         selection,
