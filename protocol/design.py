@@ -8,118 +8,139 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from protocol import InputError
+from protocol.presets import DEFAULT_PRESET, PRESETS
+from protocol.sections import (
+    Analysis,
+    Assignment,
+    Catch,
+    ColourVision,
+    Debriefing,
+    Exposure,
+    FolderPath,
+    Instructions,
+    Languages,
+    Name,
+    PairChecks,
+    Qualification,
+    Question,
+    Recruitment,
+    Screen,
+    Section,
+    Staircase,
+    Stopping,
+    Trials,
+)
+from protocol.texts import DEFAULT_CONSENT, Text, in_language, texts_of
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-
-FolderPath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
-
-# What a protocol fixes; a study.toml may differ from it key by key.
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    # Zhang, Isola & Efros 2016, sec. 3.1: two pictures, 1 s, click the fake; 10 practice with feedback + 40.
-    "zhang2016": {"question": "fake", "trials": {"practice": 10, "main": 40}, "exposure": {"duration_ms": 1000}},
-    # Isola, Zhu, Zhou & Efros 2017, sec. 3.2: as Zhang 2016.
-    "pix2pix2017": {"question": "fake", "trials": {"practice": 10, "main": 40}, "exposure": {"duration_ms": 1000}},
-    # Zhu, Park, Isola & Efros 2017, sec. 5.1.1: the same, asking for the real one.
-    "cyclegan2017": {"question": "real", "trials": {"practice": 10, "main": 40}, "exposure": {"duration_ms": 1000}},
+# The two words for where the real picture is; for one picture, what was shown and what was said.
+SIDES: dict[str, tuple[str, str]] = {
+    "side_by_side": ("left", "right"),
+    "sequential": ("first", "second"),
+    "single": ("real", "fake"),
 }
-DEFAULT_PROTOCOL = "zhang2016"
-
-DEFAULT_CONSENT = """\
-You are invited to take part in a study of how realistic computer-made pictures look. You will see pairs of pictures
-and say which one is which. There is no risk beyond that of looking at a screen.
-
-Taking part is voluntary. You may stop at any time by closing the page, without giving a reason.
-
-We store your choices and how long each took, under a random number. We do not ask for your name and do not store
-your network address."""
 
 
 class DesignError(InputError):
     """A study.toml that cannot be read or does not describe a study."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Trials(_Section):
-    """How many trials one participant sees. ``main`` is the total over all conditions that the participant sees."""
-
-    practice: Annotated[int, Field(ge=0, le=200)]
-    main: Annotated[int, Field(ge=1, le=2000)]
-
-
-class Exposure(_Section):
-    """How long the pictures stay, in milliseconds; "unlimited": until the answer."""
-
-    duration_ms: int | Literal["unlimited"]
-
-    @field_validator("duration_ms", mode="before")
-    @classmethod
-    def _whole_milliseconds(cls, value: Any) -> Any:
-        if value == "unlimited" or (type(value) is int and 16 <= value <= 60_000):
-            return value
-        raise ValueError('give whole milliseconds from 16 to 60000, or "unlimited"')
-
-
-class Assignment(_Section):
-    """``within``: everyone sees every condition, equally often. ``between``: everyone sees one."""
-
-    conditions: Literal["within", "between"] = "within"
-
-
-class Analysis(_Section):
-    """The plan, fixed beforehand: the interval's level, and which sessions do not count. None: criterion not used."""
-
-    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    seed: int = 1
-    exclude_unfinished: bool = False
-    min_median_rt_ms: Annotated[float, Field(gt=0)] | None = None
-    max_one_side: Annotated[float, Field(gt=0.5, le=1)] | None = None
-
-
-class PairChecks(_Section):
-    """Give-aways, by name, that 'realism pairs check' may find in the study's pair sets: known, and accepted."""
-
-    accept: tuple[str, ...] = ()
-
-    @field_validator("accept", mode="before")
-    @classmethod
-    def _as_tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-
-class StudyDesign(_Section):
+class StudyDesign(Section):
     name: Name
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-    protocol: str = DEFAULT_PROTOCOL
+    title: Text
+    protocol: str = DEFAULT_PRESET
+    languages: Languages = ("en",)
+    task: Literal["2afc", "yes_no"] = "2afc"
+    presentation: Literal["side_by_side", "sequential"] = "side_by_side"
     question: Literal["real", "fake"]
-    description: str = ""
-    consent: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = DEFAULT_CONSENT
+    description: Annotated[Text | None, BeforeValidator(lambda given: given or None)] = None
+    consent: Text = Field(default_factory=lambda: DEFAULT_CONSENT)
     trials: Trials
     exposure: Exposure
+    staircase: Staircase | None = None
     conditions: Annotated[dict[Name, FolderPath], Field(min_length=1)]
+    catch: Catch | None = None
     pairs: PairChecks = PairChecks()
     assignment: Assignment = Assignment()
+    qualification: Qualification | None = None
+    questions: dict[Name, Question] = Field(default_factory=dict)
+    screen: Screen = Screen()
+    colour_vision: ColourVision | None = None
+    instructions: Instructions = Instructions()
+    debriefing: Debriefing = Debriefing()
+    recruitment: Recruitment = Recruitment()
+    stopping: Stopping = Stopping()
     analysis: Analysis = Analysis()
 
     @model_validator(mode="after")
     def _conditions_share_the_trials(self) -> "StudyDesign":
-        if self.assignment.conditions == "within" and self.trials.main % len(self.conditions):
+        n = len(self.conditions) if self.assignment.conditions == "within" else 1
+        blocks = self.trials.blocks
+        if self.trials.main % (n * blocks):
+            parts = " of ".join([f"{blocks} blocks"] * (blocks > 1) + [f"{n} conditions"] * (n > 1))
             raise ValueError(
-                f"trials.main is {self.trials.main}, which {len(self.conditions)} conditions cannot share equally; "
-                f"make it a multiple of {len(self.conditions)}"
+                f"trials.main is {self.trials.main}, which {parts} cannot share equally; make it a multiple of {n * blocks}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _trials_can_be_mixed(self) -> "StudyDesign":
+        trials = self.trials
+        if trials.repeat > trials.main // 2:
+            raise ValueError(
+                f"trials.repeat is {trials.repeat} of {trials.main} main trials; repeat half of them at most"
+            )
+        if trials.catch > (trials.main + trials.repeat) // 2:
+            raise ValueError(
+                f"trials.catch is {trials.catch} beside {trials.main + trials.repeat} others; they never stand side by "
+                f"side, so give half as many at most"
+            )
+        if trials.catch and self.catch is None:
+            raise ValueError('trials.catch needs pairs with an obvious answer; add [catch] pairset = "…"')
+        return self
+
+    @model_validator(mode="after")
+    def _sections_fit_each_other(self) -> "StudyDesign":
+        if (self.exposure.duration_ms == "adaptive") != (self.staircase is not None):
+            raise ValueError('exposure.duration_ms = "adaptive" and a [staircase] come together; give both or neither')
+        if self.qualification and not self.trials.practice:
+            raise ValueError("a qualification is decided by practice trials; give trials.practice")
+        for quota in self.stopping.quotas:
+            if quota.question not in self.questions or self.questions[quota.question].when == "after":
+                raise ValueError(f"stopping.quotas: {quota.question!r} is no question that is asked before the trials")
+        for where, text in texts_of(self):
+            missing = [language for language in self.languages if language not in text]
+            if missing:
+                raise ValueError(f"{where} has no text in {missing[0]!r}, one of the study's languages; add it")
         return self
 
     @property
     def exposure_ms(self) -> int | None:
-        """Planned exposure in milliseconds; None: until the answer."""
-        duration = self.exposure.duration_ms
-        return None if duration == "unlimited" else duration
+        """Planned exposure of the first trial in milliseconds; None: until the answer."""
+        if self.staircase is not None:
+            return self.staircase.start_ms
+        return self.exposure.duration_ms if isinstance(self.exposure.duration_ms, int) else None
+
+    @property
+    def layout(self) -> str:
+        """How a trial looks: side_by_side, sequential, or single (one picture)."""
+        return "single" if self.task == "yes_no" else self.presentation
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """The two words of the response table's ``real_side`` and ``chosen_side``."""
+        return SIDES[self.layout]
+
+    @property
+    def n_trials(self) -> int:
+        """Trials of one participant, of every kind."""
+        return self.trials.practice + self.trials.main + self.trials.catch + self.trials.repeat
+
+    def told(self, text: str | dict[str, str], language: str) -> str:
+        """A text of this study in that language, else in its first."""
+        return in_language(text, language if language in self.languages else self.languages[0])
 
 
 def canonical_json(section: BaseModel) -> str:
@@ -148,21 +169,36 @@ def read_design(path: Path) -> StudyDesign:
 
 def parse_design(raw: dict[str, Any], where: str) -> StudyDesign:
     """A design from the content of a study.toml, its protocol's values filled in; ``where`` names it in errors."""
-    protocol = raw.get("protocol", DEFAULT_PROTOCOL)
-    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
-        raise DesignError(f"{where}: protocol is {protocol!r}{_nearest(str(protocol), PROTOCOLS)}")
-    filled = dict(raw)
-    for key, value in PROTOCOLS[protocol].items():
-        given = raw.get(key, {} if isinstance(value, dict) else value)
-        filled[key] = {**value, **given} if isinstance(value, dict) and isinstance(given, dict) else given
-    if "name" not in filled and isinstance(raw.get("title"), str):
-        filled["name"] = re.sub(r"[^a-z0-9]+", "-", raw["title"].lower()).strip("-")[:64]
+    protocol = raw.get("protocol", DEFAULT_PRESET)
+    if not isinstance(protocol, str) or protocol not in PRESETS:
+        raise DesignError(f"{where}: protocol is {protocol!r}{_nearest(str(protocol), PRESETS)}")
+    filled = _filled(raw, PRESETS[protocol].values())
+    title = raw.get("title")
+    if isinstance(title, dict):
+        title = title.get("en")
+    if "name" not in filled and isinstance(title, str):
+        filled["name"] = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:64]
         if not filled["name"]:
             raise DesignError(f"{where}: name is missing, and the title gives none in a-z and 0-9; add a name")
     try:
         return StudyDesign.model_validate(filled)
     except ValidationError as error:
         raise DesignError(f"{where}: {_first_problem(error)}") from error
+
+
+def _filled(raw: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
+    """What the file says, over what its protocol says."""
+    filled = dict(raw)
+    for key, value in preset.items():
+        given = raw.get(key, {} if isinstance(value, dict) else value)
+        filled[key] = {**value, **given} if isinstance(value, dict) and isinstance(given, dict) else given
+    exposure, trials = filled.get("exposure"), filled.get("trials")
+    if isinstance(exposure, dict) and exposure.get("duration_ms") != "adaptive" and "staircase" not in raw:
+        filled.pop("staircase", None)  # the study departs from an adaptive protocol
+    if isinstance(trials, dict) and "catch" not in raw and "catch" not in raw.get("trials", {}):
+        # Without pairs for it a study has no catch trials; the report says so where its protocol has some.
+        filled["trials"] = {**trials, "catch": 0}
+    return filled
 
 
 def _first_problem(error: ValidationError) -> str:
@@ -182,6 +218,8 @@ def _first_problem(error: ValidationError) -> str:
 def _known_keys(parents: list[str]) -> list[str]:
     model: type[BaseModel] = StudyDesign
     for parent in parents:
+        if parent not in model.model_fields:  # a name that the user chose, such as a question's
+            continue
         annotation = model.model_fields[parent].annotation
         candidates = (annotation, *get_args(annotation))
         model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))

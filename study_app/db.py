@@ -127,8 +127,9 @@ def upgrade(url: str) -> tuple[str | None, str]:
     with _connected(engine.execution_options(writes=True)) as connection:
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
-            connection.commit()
+            with _references_unchecked(connection):
+                command.upgrade(config, "head")
+                connection.commit()
         except DBAPIError as error:
             reason = str(error.orig).strip().splitlines()[0]
             raise DatabaseError(
@@ -136,6 +137,21 @@ def upgrade(url: str) -> tuple[str | None, str]:
             ) from error
     engine.dispose()
     return before, newest
+
+
+@contextmanager
+def _references_unchecked(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, and would take the rows that refer to it for orphans meanwhile."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver = connection.connection.dbapi_connection
+    assert driver is not None
+    driver.execute("PRAGMA foreign_keys=OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys=ON")
 
 
 @contextmanager

@@ -19,7 +19,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from protocol.responses import KINDS, ORIGINS
+from protocol.responses import KINDS, ORIGINS, SIDES
+
+# A preview walks a study as a participant would; it is stored like one, and counts nowhere.
+PREVIEW = "preview"
+# How a session ended: its answers count, or it was sent away beforehand, or it is complete and missed the checks.
+OUTCOMES = ("completed", "screened_out", "failed_checks", "full")
+_SIDES = tuple(side for both in SIDES for side in both)
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -72,15 +78,19 @@ class Study(Table):
 
 
 class Condition(Table):
-    """One generator's pair set in a study, with its manifest as it was when the study was created."""
+    """One generator's pair set in a study, with its manifest as it was when the study was created.
+
+    The pairs of catch trials are a condition too, of the role catch: it has no fool rate.
+    """
 
     __tablename__ = "conditions"
-    __table_args__ = (UniqueConstraint("study_id", "name"),)
+    __table_args__ = (UniqueConstraint("study_id", "name"), _one_of("role", ("condition", "catch")))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
     position: Mapped[int]
     name: Mapped[str] = mapped_column(String(64))
+    role: Mapped[str] = mapped_column(String(16), default="condition", server_default="condition")
     manifest: Mapped[str] = mapped_column(Text)
     manifest_sha256: Mapped[str] = mapped_column(String(64))
 
@@ -115,10 +125,14 @@ class Pair(Table):
 
 
 class Participant(Table):
-    """Somebody who consented, and to which text (its sha256)."""
+    """Somebody who consented, and to which text (its sha256).
+
+    ``recruitment_id`` is the id under which they were recruited (Prolific's, MTurk's, an invitation's …): one takes part
+    once. ``recruitment`` is what else the service sent along.
+    """
 
     __tablename__ = "participants"
-    __table_args__ = (_one_of("origin", ORIGINS),)
+    __table_args__ = (_one_of("origin", (*ORIGINS, PREVIEW)), UniqueConstraint("study_id", "recruitment_id"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
@@ -126,34 +140,82 @@ class Participant(Table):
     origin: Mapped[str] = mapped_column(String(16))
     consent_sha256: Mapped[str] = mapped_column(String(64))
     consented_at: Mapped[datetime] = mapped_column(UTCDateTime)
+    recruitment_id: Mapped[str | None] = mapped_column(String(200))
+    recruitment: Mapped[dict[str, str] | None] = mapped_column(JSON)
+
+
+class Refusal(Table):
+    """Somebody declined: that it happened, and to which text, and nothing about them."""
+
+    __tablename__ = "refusals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    consent_sha256: Mapped[str] = mapped_column(String(64))
+    refused_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
+class Invitation(Table):
+    """A personal link, by its random ``public_id``; whoever comes by it has that as ``recruitment_id``."""
+
+    __tablename__ = "invitations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    public_id: Mapped[str] = mapped_column(String(32), unique=True)
+    label: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
 class Session(Table):
-    """One participant's sitting. All its trials follow from ``seed``; the code is given when every trial is stored."""
+    """One participant's sitting. All its trials follow from ``seed``; the code is given when every trial is stored.
+
+    ``outcome`` is empty as long as the session may go on. ``completed_at``: every trial is answered.
+    """
 
     __tablename__ = "sessions"
+    __table_args__ = (_one_of("outcome", OUTCOMES),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
     participant_id: Mapped[int] = mapped_column(ForeignKey("participants.id"), index=True)
     public_id: Mapped[str] = mapped_column(String(32), unique=True)
     seed: Mapped[int] = mapped_column(BigInteger)
+    language: Mapped[str] = mapped_column(String(8), default="en", server_default="en")
     started_at: Mapped[datetime] = mapped_column(UTCDateTime)
     completed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    completion_code: Mapped[str | None] = mapped_column(String(16))
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    completion_code: Mapped[str | None] = mapped_column(String(64))
 
     study: Mapped[Study] = relationship()
     participant: Mapped[Participant] = relationship()
 
 
+class Step(Table):
+    """What a participant gave at one step of the road beside the trials, such as the questions; the first one counts."""
+
+    __tablename__ = "steps"
+    __table_args__ = (UniqueConstraint("session_id", "name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id"))
+    name: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    done_at: Mapped[datetime] = mapped_column(UTCDateTime)
+
+
 class Trial(Table):
-    """What one participant is shown, drawn when the session starts."""
+    """What one participant is shown, drawn when the session starts.
+
+    ``real_side`` is where the real picture is; for one picture, which one is shown. ``repeat_of`` is the trial_index that
+    a repeat shows again. In an adaptive study ``exposure_ms`` of the next trial follows from the answer before it.
+    """
 
     __tablename__ = "trials"
     __table_args__ = (
         UniqueConstraint("session_id", "trial_index"),
         _one_of("kind", KINDS),
-        _one_of("real_side", ("left", "right")),
+        _one_of("real_side", _SIDES),
         Index(None, "pair_id", "kind"),
     )
 
@@ -164,6 +226,8 @@ class Trial(Table):
     pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id"))
     real_side: Mapped[str] = mapped_column(String(8))
     exposure_ms: Mapped[int | None]
+    block: Mapped[int] = mapped_column(default=0, server_default="0")
+    repeat_of: Mapped[int | None]
 
     session: Mapped[Session] = relationship()
     pair: Mapped[Pair] = relationship()
@@ -171,17 +235,26 @@ class Trial(Table):
 
 
 class Response(Table):
-    """The answer to a trial: the first one counts, and there is never a second."""
+    """The answer to a trial: the first one counts, and there is never a second.
+
+    Times are the browser's frame clock's, in milliseconds. ``presentations``: how often the trial was shown, more than
+    once after a reload. ``focus_lost``: the page was hidden or lost the focus while the pictures were there.
+    """
 
     __tablename__ = "responses"
-    __table_args__ = (_one_of("chosen_side", ("left", "right")),)
+    __table_args__ = (_one_of("chosen_side", _SIDES),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     trial_id: Mapped[int] = mapped_column(ForeignKey("trials.id"), unique=True)
     chosen_side: Mapped[str] = mapped_column(String(8))
     rt_ms: Mapped[int]
     exposure_measured_ms: Mapped[float | None]
+    exposure_second_measured_ms: Mapped[float | None]
     late_frames: Mapped[int | None]
+    frame_interval_ms: Mapped[float | None]
+    focus_lost: Mapped[bool | None]
+    presentations: Mapped[int | None]
+    input_method: Mapped[str | None] = mapped_column(String(16))
     presented_at: Mapped[datetime] = mapped_column(UTCDateTime)
     answered_at: Mapped[datetime] = mapped_column(UTCDateTime)
 

@@ -10,7 +10,9 @@ from sqlalchemy import inspect, text
 from study_app.db import MIGRATIONS, DatabaseError, open_engine, open_migrated, upgrade
 from study_app.tables import Table
 
-EXPECTED = {"studies", "conditions", "images", "pairs", "participants", "sessions", "trials", "responses"}
+EXPECTED = {"studies", "conditions", "images", "pairs", "participants", "sessions", "trials", "responses"} | {
+    *("refusals", "invitations", "steps"),
+}
 
 
 def test_upgrade_makes_exactly_the_tables(database_url):

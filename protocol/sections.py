@@ -1,0 +1,245 @@
+"""The sections of a study.toml, one class each, frozen and checked."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from protocol.texts import Language, Text
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+FolderPath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Trials(Section):
+    """How many trials one participant sees. ``main`` is the total over all conditions that the participant sees.
+
+    Catch trials and repeats come on top of the main trials, among which they are mixed. ``blocks``: parts of the main
+    trials, with a rest between them. ``feedback``: whether practice tells if an answer was right.
+    """
+
+    practice: Annotated[int, Field(ge=0, le=1000)]
+    main: Annotated[int, Field(ge=1, le=2000)]
+    catch: Annotated[int, Field(ge=0, le=200)] = 0
+    repeat: Annotated[int, Field(ge=0, le=1000)] = 0
+    blocks: Annotated[int, Field(ge=1, le=50)] = 1
+    feedback: bool = True
+
+
+class Exposure(Section):
+    """How long the pictures stay, in milliseconds; "unlimited": until the answer; "adaptive": as the staircase says.
+
+    ``between_ms`` is the empty time between the first and the second picture of a sequential trial. ``mask_ms`` is the
+    time for which ``masks`` patterns follow the picture, one after the other.
+    """
+
+    duration_ms: int | Literal["unlimited", "adaptive"]
+    fixation_ms: Annotated[int, Field(ge=0, le=5000)] = 400
+    between_ms: Annotated[int, Field(ge=0, le=5000)] = 500
+    mask_ms: Annotated[int, Field(ge=0, le=5000)] = 0
+    masks: Annotated[int, Field(ge=1, le=20)] = 1
+
+    @field_validator("duration_ms", mode="before")
+    @classmethod
+    def _whole_milliseconds(cls, value: Any) -> Any:
+        if value in ("unlimited", "adaptive") or (type(value) is int and 16 <= value <= 60_000):
+            return value
+        raise ValueError('give whole milliseconds from 16 to 60000, "unlimited" or "adaptive"')
+
+
+class Staircase(Section):
+    """Weighted up-down (Kaernbach 1991): it settles where up_ms × P(wrong) = down_ms × P(right)."""
+
+    start_ms: Annotated[int, Field(ge=16, le=60_000)] = 500
+    min_ms: Annotated[int, Field(ge=16, le=60_000)] = 100
+    max_ms: Annotated[int, Field(ge=16, le=60_000)] = 1000
+    down_ms: Annotated[int, Field(ge=1, le=10_000)] = 10
+    up_ms: Annotated[int, Field(ge=1, le=10_000)] = 30
+
+    @model_validator(mode="after")
+    def _start_lies_within(self) -> "Staircase":
+        if not self.min_ms <= self.start_ms <= self.max_ms:
+            raise ValueError(f"start_ms is {self.start_ms}, outside min_ms to max_ms; choose one between them")
+        return self
+
+
+class Assignment(Section):
+    """``within``: everyone sees every condition, equally often. ``between``: everyone sees one."""
+
+    conditions: Literal["within", "between"] = "within"
+
+
+class Catch(Section):
+    """Pairs with an obvious answer, such as ``realism pairs catch`` makes; missing more than ``max_missed`` fails the checks."""
+
+    pairset: FolderPath
+    max_missed: Annotated[int, Field(ge=0, le=200)] | None = None
+
+
+class Qualification(Section):
+    """The share of practice trials that must be right before the main trials begin."""
+
+    min_correct: Share
+
+
+class Question(Section):
+    """A question beside the trials. ``options`` of a choice: the stored value and what is read, in order.
+
+    ``min`` and ``max`` bound a number; a Likert scale has ``points``, the outer two named ``low`` and ``high``.
+    """
+
+    kind: Literal["single", "multiple", "number", "text", "likert"]
+    label: Text
+    options: dict[str, Text] | None = None
+    min: float | None = None
+    max: float | None = None
+    points: Annotated[int, Field(ge=2, le=11)] = 7
+    low: Text | None = None
+    high: Text | None = None
+    max_length: Annotated[int, Field(ge=1, le=10_000)] = 500
+    required: bool = False
+    when: Literal["before", "after"] = "before"
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _list_of_words(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            return {one: one for one in value}
+        return value
+
+    @model_validator(mode="after")
+    def _choices_have_options(self) -> "Question":
+        if (self.kind in ("single", "multiple")) != bool(self.options):
+            raise ValueError(
+                "a choice needs options, such as options = ['yes', 'no']"
+                if self.kind in ("single", "multiple")
+                else f"a question of kind {self.kind} has no options; remove them"
+            )
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}; exchange them")
+        return self
+
+
+class Screen(Section):
+    """The check of the screen before the trials: the least room for the page, in CSS pixels, and the least colour gamut."""
+
+    check: bool = True
+    min_width_px: Annotated[int, Field(ge=200, le=10_000)] = 320
+    min_height_px: Annotated[int, Field(ge=200, le=10_000)] = 400
+    gamut: Literal["any", "srgb", "p3", "rec2020"] = "any"
+    calibration: bool = False
+
+
+class ColourVision(Section):
+    """Pseudo-isochromatic plates; with fewer than ``min_correct`` read, ``exclude`` says whether the study ends there."""
+
+    plates: Annotated[int, Field(ge=2, le=20)] = 6
+    min_correct: Annotated[int, Field(ge=1, le=20)] = 5
+    exclude: bool = False
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> "ColourVision":
+        if self.min_correct > self.plates:
+            raise ValueError(f"min_correct is {self.min_correct} of {self.plates} plates; ask for as many at most")
+        return self
+
+
+class Instructions(Section):
+    """``text`` is read before the platform's own words. ``comprehension`` asks what is to be chosen.
+
+    ``max_attempts`` wrong answers to it fail the checks; without it the question is asked until it is right.
+    """
+
+    text: Text | None = None
+    comprehension: bool = True
+    max_attempts: Annotated[int, Field(ge=1, le=20)] | None = None
+
+
+class Debriefing(Section):
+    text: Text | None = None
+    show_score: bool = False
+
+
+class Recruitment(Section):
+    """Where participants come from, and where they go in the end.
+
+    The three codes are what a service such as Prolific expects for each outcome; without them a code is drawn for each
+    participant. ``completion_url`` is where SONA (or any panel) wants them back: {id} and {code} are filled in.
+    """
+
+    source: Literal["link", "invitation", "prolific", "mturk", "sona"] = "link"
+    completed: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    screened_out: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    failed_checks: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    completion_url: Annotated[str, StringConstraints(pattern=r"^https://[^\s<>\"]+$", max_length=2000)] | None = None
+
+    @model_validator(mode="after")
+    def _source_has_what_it_needs(self) -> "Recruitment":
+        if self.source == "prolific" and self.completed is None:
+            raise ValueError('Prolific gives a completion code when a study is made there; add completed = "CODE"')
+        if self.source == "sona" and self.completion_url is None:
+            raise ValueError(
+                "SONA grants credit at an address of its own; add completion_url = "
+                '"https://….sona-systems.com/webstudy_credit.aspx?experiment_id=…&credit_token=…&survey_code={id}"'
+            )
+        return self
+
+
+class Quota(Section):
+    """At most so many participants who give this answer."""
+
+    question: Name
+    answer: str
+    participants: Count
+
+
+def _as_moment(value: Any) -> Any:
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a moment needs its time zone, such as 2027-01-31T18:00:00Z")
+        return value.isoformat()
+    if isinstance(value, date):
+        raise ValueError("give a moment with its time zone, such as 2027-01-31T18:00:00Z")
+    return value
+
+
+class Stopping(Section):
+    """When a study takes no more people: at so many completed and valid ones, or at a moment, whichever comes first."""
+
+    participants: Count | None = None
+    until: (
+        Annotated[
+            str, BeforeValidator(_as_moment), StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT[0-9:.]+([+-]\d\d:\d\d|Z)$")
+        ]
+        | None
+    ) = None
+    quotas: Annotated[tuple[Quota, ...], BeforeValidator(_as_tuple)] = ()
+
+
+class PairChecks(Section):
+    """Give-aways, by name, that 'realism pairs check' may find in the study's pair sets: known, and accepted."""
+
+    accept: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+
+
+class Analysis(Section):
+    """The plan, fixed beforehand: the interval's level, and which sessions do not count. None: criterion not used."""
+
+    level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    seed: int = 1
+    exclude_unfinished: bool = False
+    min_median_rt_ms: Annotated[float, Field(gt=0)] | None = None
+    max_one_side: Annotated[float, Field(gt=0.5, le=1)] | None = None
+
+
+Languages = Annotated[tuple[Language, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
