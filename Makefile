@@ -4,9 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 REQUIREMENTS := pyproject.toml requirements/constraints.txt
+POT := .venv/messages.pot
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint translations clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed-demo
@@ -20,6 +21,15 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# After a change to the survey's words: brings the new ones into each language's messages.po, and compiles them.
+translations: .venv/installed-dev
+	$(BIN)/pybabel --quiet extract --mapping study_app/translations/babel.cfg --keywords later --sort-output --no-location \
+		--output $(POT) .
+	for language in de fr es zh ar; do \
+		$(BIN)/pybabel --quiet update --no-fuzzy-matching --ignore-obsolete --no-wrap --ignore-pot-creation-date \
+			--input-file $(POT) --output-dir study_app/translations --locale $$language --init-missing; done
+	$(BIN)/pybabel --quiet compile --directory study_app/translations --statistics
 
 .venv/installed-demo: $(REQUIREMENTS) | .venv/bin/python
 	@echo "Installing what the demonstration needs (torch is the largest part) …"

@@ -60,6 +60,9 @@ main = 20
 [conditions]
 cgan = "pairs/cgan"
 wgan = "pairs/wgan"
+
+[assignment]
+conditions = "within"
 """
 
 

@@ -10,9 +10,11 @@ import pandas as pd
 
 from analysis.comparisons import Comparison, compare_conditions
 from analysis.exclusions import Exclusion, find_exclusions, keep_counted, session_summary
+from analysis.exposures import Settled, Timing, measure_timing, settled_exposures
 from analysis.fool_rate import FoolRate, PairRate, counted_trials, fool_rates, pair_rates
 from analysis.source import Source, choose_origin
-from protocol.design import Analysis, canonical_sha256
+from protocol.design import Analysis, StudyDesign, canonical_sha256
+from protocol.presets import PRESETS, Deviation, deviations
 from protocol.responses import KINDS
 
 FORMAT = "realism-report/1"
@@ -25,7 +27,10 @@ _SOFTWARE = ("realism", "numpy", "scipy", "pandas", "matplotlib", "pillow", "jin
 
 @dataclass(frozen=True)
 class Flow:
-    """How many people and trials there were, and how many are left to count. Trials are main trials."""
+    """How many people and trials there were, and how many are left to count. Trials are main trials.
+
+    ``refusals`` is None and ``outcomes`` (sessions by how they ended) empty where the source does not say.
+    """
 
     participants: int
     sessions: int
@@ -36,6 +41,8 @@ class Flow:
     trials_unanswered: int
     trials_excluded: int
     trials_counted: int
+    refusals: int | None
+    outcomes: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -49,31 +56,39 @@ class KindCount:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Exposure of the counted trials as the browser measured it, milliseconds; ``late`` is a fraction of trials."""
+class Protocol:
+    """The published protocol that a study follows, and where it departs from it."""
 
-    planned_ms: tuple[float, ...]
-    median_ms: float
-    p05_ms: float
-    p95_ms: float
-    late: float
+    name: str
+    source: str
+    deviations: tuple[Deviation, ...]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything a report says; conditions in the design's order, the pairs that fooled most first."""
+    """Everything a report says; conditions in the design's order, the pairs that fooled most first.
+
+    ``protocol`` is None without a design. ``settled`` is empty unless the exposure was adaptive; ``held_at`` is then the
+    fool rate at which the staircase holds a participant. ``consistency`` is the fraction of answered repeats in which the
+    same picture was taken for real as the first time; None without any. ``max_missed``: catch trials a session may miss.
+    """
 
     title: str
     study: str
     origin: str
+    protocol: Protocol | None
     plan: Analysis
+    max_missed: int | None
     conditions: tuple[FoolRate, ...]
     comparisons: tuple[Comparison, ...]
     pairs: tuple[PairRate, ...]
     exclusions: tuple[Exclusion, ...]
     flow: Flow
     kinds: tuple[KindCount, ...]
+    consistency: float | None
     timing: Timing | None
+    settled: tuple[Settled, ...]
+    held_at: float | None
     is_one_picture: bool
     warnings: tuple[str, ...]
     inputs: dict[str, Any]
@@ -93,27 +108,38 @@ def analyse(source: Source, origin: str | None = None) -> Findings:
     design, table = source.design, source.table[source.table["origin"] == origin]
     plan = design.analysis if design else Analysis()
     main_trials = design.trials.main if design else None
-    exclusions = find_exclusions(table, plan, main_trials)
+    max_missed = design.catch.max_missed if design and design.catch else None
+    exclusions = find_exclusions(table, plan, main_trials, max_missed)
     kept = keep_counted(table, exclusions)
+    staircase = design.staircase if design else None
     order = _condition_order(source, table)
     study = design.name if design else next(iter(table["study"]), "no study")
     found = {rate.condition: rate for rate in fool_rates(kept, plan.level)}
     return Findings(
-        title=design.title if design else f"Fool rates of {study}",
+        title=design.told(design.title, "en") if design else f"Fool rates of {study}",
         study=study,
         origin=origin,
+        protocol=_protocol(design, source.picture_px) if design else None,
         plan=plan,
+        max_missed=max_missed,
         conditions=tuple(found[name] for name in order if name in found),
         comparisons=tuple(compare_conditions(kept, order, plan.level)),
         pairs=tuple(sorted(pair_rates(kept), key=lambda pair: order.index(pair.condition))),
         exclusions=tuple(exclusions),
-        flow=_flow(table, kept, main_trials, exclusions),
+        flow=_flow(source, table, kept, main_trials, exclusions),
         kinds=tuple(_kind_counts(table)),
-        timing=_timing(counted_trials(kept)),
+        consistency=_consistency(table),
+        timing=measure_timing(counted_trials(kept)),
+        settled=tuple(settled_exposures(counted_trials(kept), plan.level)) if staircase else (),
+        held_at=staircase.down_ms / (staircase.down_ms + staircase.up_ms) if staircase else None,
         is_one_picture=bool(len(table)) and bool(table["real_side"].isin(["real", "fake"]).all()),
         warnings=tuple(_warnings(source, table, order, found.keys())),
         inputs=_inputs(source, plan),
     )
+
+
+def _protocol(design: StudyDesign, picture_px: tuple[int, int] | None) -> Protocol:
+    return Protocol(design.protocol, PRESETS[design.protocol].source, deviations(design, picture_px))
 
 
 def _condition_order(source: Source, table: pd.DataFrame) -> list[str]:
@@ -121,10 +147,13 @@ def _condition_order(source: Source, table: pd.DataFrame) -> list[str]:
     return designed + sorted(set(table.loc[table["kind"] == "main", "condition"]) - set(designed))
 
 
-def _flow(table: pd.DataFrame, kept: pd.DataFrame, main_trials: int | None, exclusions: list[Exclusion]) -> Flow:
+def _flow(
+    source: Source, table: pd.DataFrame, kept: pd.DataFrame, main_trials: int | None, exclusions: list[Exclusion]
+) -> Flow:
     sessions = session_summary(table, main_trials)
     counted = counted_trials(kept)
     answered = int(sessions["answered"].sum())
+    ended = table.groupby("session")["outcome"].first() if "outcome" in table else pd.Series(dtype=str)
     return Flow(
         participants=table["participant"].nunique(),
         sessions=len(sessions),
@@ -135,6 +164,8 @@ def _flow(table: pd.DataFrame, kept: pd.DataFrame, main_trials: int | None, excl
         trials_unanswered=int(sessions["shown"].sum()) - answered,
         trials_excluded=answered - len(counted),
         trials_counted=len(counted),
+        refusals=source.refusals,
+        outcomes={str(outcome): int(n) for outcome, n in ended.value_counts().sort_index().items()},
     )
 
 
@@ -147,17 +178,14 @@ def _kind_counts(table: pd.DataFrame) -> Iterator[KindCount]:
             yield KindCount(kind, len(shown), len(answered), None if correct is None else float(correct))
 
 
-def _timing(trials: pd.DataFrame) -> Timing | None:
-    measured = trials["exposure_measured_ms"].dropna()
-    if measured.empty:
+def _consistency(table: pd.DataFrame) -> float | None:
+    if "repeat_of" not in table:
         return None
-    return Timing(
-        planned_ms=tuple(float(planned) for planned in sorted(trials["exposure_ms"].dropna().unique())),
-        median_ms=float(measured.median()),
-        p05_ms=float(measured.quantile(0.05)),
-        p95_ms=float(measured.quantile(0.95)),
-        late=float((trials["late_frames"] > 0).mean()),
-    )
+    answered = table[table["chosen_side"].notna()]
+    answered = answered.assign(correct=answered["chosen_side"] == answered["real_side"])
+    repeats = answered[answered["kind"] == "repeat"].assign(first=lambda rows: pd.to_numeric(rows["repeat_of"]))
+    both = repeats.merge(answered, left_on=["session", "first"], right_on=["session", "trial_index"])
+    return float((both["correct_x"] == both["correct_y"]).mean()) if len(both) else None
 
 
 def _warnings(source: Source, table: pd.DataFrame, order: list[str], found: Iterable[str]) -> Iterator[str]:
@@ -224,14 +252,22 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "level": findings.plan.level,
         "origin": findings.origin,
         "inputs": findings.inputs,
+        "protocol": _protocol_as_json(findings.protocol) if findings.protocol else None,
         "plan": findings.plan.model_dump(mode="json"),
         "conditions": {rate.condition: condition_row(rate) for rate in findings.conditions},
         "comparisons": [asdict(comparison) for comparison in findings.comparisons],
         "pairs": [asdict(pair) for pair in findings.pairs],
         "exclusions": [asdict(exclusion) for exclusion in findings.exclusions],
         "flow": asdict(findings.flow),
+        "kinds": [asdict(count) for count in findings.kinds],
+        "consistency": findings.consistency,
+        "settled": [asdict(settled) for settled in findings.settled],
         "warnings": [
             *findings.warnings,
             *(f"{rate.condition}: {warning}" for rate in findings.conditions for warning in rate.warnings),
         ],
     }
+
+
+def _protocol_as_json(protocol: Protocol) -> dict[str, Any]:
+    return {**asdict(protocol), "deviations": [asdict(deviation) for deviation in protocol.deviations]}

@@ -17,6 +17,12 @@ from protocol.design import Analysis
 
 _SPACE = "\u202f"  # narrow and unbreakable, between a number and its unit
 _MINUS = "\u2212"
+# How sessions ended that are not simply complete, in words.
+_OUTCOMES = {
+    "screened_out": "screened out before the main trials",
+    "failed_checks": "failed the checks",
+    "full": "of a group that was full already",
+}
 
 
 def render_page(findings: Findings, figures: Mapping[str, bytes], rows: Sequence[GalleryRow]) -> str:
@@ -38,6 +44,7 @@ def render_page(findings: Findings, figures: Mapping[str, bytes], rows: Sequence
             gallery=rows,
             level=percent(findings.plan.level),
             few_units=FEW_UNITS,
+            lost=_lost(findings),
         )
     )
 
@@ -64,6 +71,10 @@ def headline(rate: FoolRate, findings: Findings) -> tuple[str, str]:
         f"{people} {did} on {percent(rate.fool_rate)} of trials "
         f"({percent(findings.plan.level)} interval {_range(rate.interval.low, rate.interval.high)})."
     )
+    if findings.held_at is not None:
+        modal_ms = next(one.modal_ms for one in findings.settled if one.condition == rate.condition)
+        held = f"The exposure followed the answers, which holds this rate near {percent(findings.held_at)}."
+        return finding, f"{held} Compare the exposure instead: modal {_milliseconds(modal_ms)}."
     if rate.interval.high < 0.5:
         return finding, "The interval lies below 50\u202f%: these fakes can be told from photographs."
     if rate.interval.low > 0.5:
@@ -113,7 +124,8 @@ def _measures(findings: Findings) -> list[dict[str, Any]]:
         ),
         (
             f"{percent(findings.plan.level)} interval",
-            "Where the rate lies for new people and new pictures. This is the one to report.",
+            "Where the rate lies for new people and new pictures."
+            + ("" if findings.settled else " This is the one to report."),
             [_range(rate.interval.low, rate.interval.high, 1) for rate in rates],
         ),
         (
@@ -145,7 +157,32 @@ def _measures(findings: Findings) -> list[dict[str, Any]]:
         ("Participants", "The people it rests on.", [str(rate.n_participants) for rate in rates]),
         ("Pairs", "The pictures it rests on.", [str(rate.n_pairs) for rate in rates]),
     ]
+    if findings.settled:
+        rows[:0] = _exposure_measures(findings)
     return [{"name": name, "purpose": purpose, "values": values} for name, purpose, values in rows]
+
+
+def _exposure_measures(findings: Findings) -> list[tuple[str, str, list[str]]]:
+    level = percent(findings.plan.level)
+    by_condition = {settled.condition: settled for settled in findings.settled}
+    settled = [by_condition[rate.condition] for rate in findings.conditions]
+    return [
+        (
+            "Modal exposure",
+            "Exposure shown most often in a block, averaged over blocks, then people: the score of an adaptive study.",
+            [_milliseconds(one.modal_ms) for one in settled],
+        ),
+        (
+            f"{level} interval",
+            "Where the modal exposure lies for new people (t); pictures are taken as they are.",
+            ["–" if one.low is None else f"{_milliseconds(one.low)} to {_milliseconds(one.high)}" for one in settled],
+        ),
+        (
+            "Late exposure",
+            "Mean exposure over the second half of each block: the threshold, where a block is long enough to reach it.",
+            [_milliseconds(one.late_ms) for one in settled],
+        ),
+    ]
 
 
 def _reading(comparison: Comparison, plan: Analysis) -> str:
@@ -156,16 +193,30 @@ def _reading(comparison: Comparison, plan: Analysis) -> str:
     return f"{comparison.a if comparison.difference > 0 else comparison.b} fools more often"
 
 
+def _lost(findings: Findings) -> str:
+    """Who declined, and which sessions ended otherwise than complete; empty without any."""
+    flow = findings.flow
+    parts = [f"{flow.refusals} declined to take part"] if flow.refusals else []
+    parts += [f"{flow.outcomes[outcome]} {words}" for outcome, words in _OUTCOMES.items() if outcome in flow.outcomes]
+    return f"{', '.join(parts)}." if parts else ""
+
+
 def _criteria(findings: Findings) -> list[dict[str, Any]]:
     """Every criterion of the plan in words, and how many sessions failed it; None where the plan does not use it."""
     plan, failed = findings.plan, Counter(exclusion.criterion for exclusion in findings.exclusions)
-    rt, share = plan.min_median_rt_ms, plan.max_one_side
+    rt, share, missed = plan.min_median_rt_ms, plan.max_one_side, findings.max_missed
     rules = {
         "exclude_unfinished": ("Not every main trial was answered", plan.exclude_unfinished),
         "min_median_rt_ms": (f"Median response time below {_milliseconds(rt)}" if rt else "Too fast", rt is not None),
         "max_one_side": (
             f"More than {percent(share)} of answers on one side" if share else "One-sided",
             share is not None,
+        ),
+        "max_missed": (
+            "Missed too many catch trials"
+            if missed is None
+            else f"Missed more than {missed} catch trial{'s' * (missed != 1)}",
+            missed is not None,
         ),
     }
     return [

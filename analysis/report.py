@@ -15,6 +15,7 @@ from analysis.fool_rate import PairRate
 from analysis.gallery import gallery
 from analysis.page import render_page
 from analysis.source import read_source
+from protocol.responses import spreadsheet_safe
 from protocol.whole_folder import whole_folder
 
 _ENTRIES = frozenset({"report.json", "report.html", "tables", "figures"})
@@ -92,9 +93,4 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[dict[str, An
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, "origin"])
         for row in rows:
-            writer.writerow([*(_spreadsheet_safe(row[column]) for column in columns), origin])
-
-
-def _spreadsheet_safe(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets a quote before it; numbers stay."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+            writer.writerow([*(spreadsheet_safe(row[column]) for column in columns), origin])

@@ -34,16 +34,25 @@ class PairSetFolder:
 
 @dataclass(frozen=True)
 class Source:
-    """What a report is made of. ``design`` is None and ``pairsets`` empty for a bare response table."""
+    """What a report is made of. ``design`` is None and ``pairsets`` empty for a bare response table.
+
+    ``refusals``: how many people declined; None where the source does not say.
+    """
 
     table: pd.DataFrame
     responses_sha256: str
     design: StudyDesign | None
     pairsets: Mapping[str, PairSetFolder]
+    refusals: int | None = None
+
+    @property
+    def picture_px(self) -> tuple[int, int] | None:
+        """Width and height of the study's pictures, which are of one size in all its pair sets."""
+        return next((found.pairset.image_size for found in self.pairsets.values()), None)
 
 
 def read_source(path: Path) -> Source:
-    """Read an export folder (responses.csv, and if there: design.json, pairsets/CONDITION/) or a response table.
+    """Read an export folder (responses.csv, and if there: design.json, study.json, pairsets/CONDITION/) or a response table.
 
     Raises:
         ReportError: if the folder holds no responses.csv, or the table holds several studies.
@@ -60,7 +69,8 @@ def read_source(path: Path) -> Source:
         )
     design = _read_design(path / "design.json") if path.is_dir() else None
     pairsets = _read_pairsets(path / "pairsets") if path.is_dir() else {}
-    return Source(table, sha256_hex(responses.read_bytes()), design, pairsets)
+    refusals = _read_refusals(path / "study.json") if path.is_dir() else None
+    return Source(table, sha256_hex(responses.read_bytes()), design, pairsets, refusals)
 
 
 def choose_origin(table: pd.DataFrame, origin: str | None) -> str:
@@ -99,6 +109,17 @@ def _read_design(path: Path) -> StudyDesign | None:
         ) from error
     except ValueError as error:  # not JSON, or not UTF-8
         raise ReportError(f"{path} is not JSON ({error}); export the study again with 'realism export'") from error
+
+
+def _read_refusals(path: Path) -> int | None:
+    if not path.exists():
+        return None
+    try:
+        return int(json.loads(path.read_bytes())["refusals"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ReportError(
+            f"{path} does not say how many refused; export the study again with 'realism export'"
+        ) from error
 
 
 def _read_pairsets(folder: Path) -> dict[str, PairSetFolder]:

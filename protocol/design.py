@@ -105,11 +105,16 @@ class StudyDesign(Section):
     def _sections_fit_each_other(self) -> "StudyDesign":
         if (self.exposure.duration_ms == "adaptive") != (self.staircase is not None):
             raise ValueError('exposure.duration_ms = "adaptive" and a [staircase] come together; give both or neither')
+        if self.catch and "catch" in self.conditions:
+            raise ValueError("a condition is called 'catch', as catch trials are in the response table; rename it")
         if self.qualification and not self.trials.practice:
             raise ValueError("a qualification is decided by practice trials; give trials.practice")
         for quota in self.stopping.quotas:
-            if quota.question not in self.questions or self.questions[quota.question].when == "after":
-                raise ValueError(f"stopping.quotas: {quota.question!r} is no question that is asked before the trials")
+            question = self.questions.get(quota.question)
+            if question is None or question.kind != "single" or question.when == "after":
+                raise ValueError(f"stopping.quotas: {quota.question!r} is no single choice asked before the trials")
+            if quota.answer not in (question.options or {}):
+                raise ValueError(f"stopping.quotas: {quota.answer!r} is no option of {quota.question!r}")
         for where, text in texts_of(self):
             missing = [language for language in self.languages if language not in text]
             if missing:

@@ -1,7 +1,7 @@
 """The response table: one row per trial shown; written by the survey's export, read by the analysis."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,18 @@ COLUMNS = {
     "presented_at": "onset of the pictures, UTC, RFC 3339",
     "answered_at": "the answer, UTC, RFC 3339",
 }
+# What the survey knows besides. A table from elsewhere need not have these.
+FURTHER_COLUMNS = {
+    "block": "part of the main trials, from 0; there is a rest between two parts, and a staircase begins anew",
+    "repeat_of": "trial_index of the trial that this repeat shows again; empty for other kinds",
+    "exposure_second_measured_ms": "measured exposure of the second picture, when sequential, milliseconds",
+    "frame_interval_ms": "time between two frames of the participant's screen, milliseconds",
+    "focus_lost": "true where the page was hidden or lost the focus while the pictures were there",
+    "presentations": "how often the trial was shown: more than once after a reload",
+    "input_method": "mouse, touch, pen or keyboard",
+    "language": "language of the session, a BCP 47 tag",
+    "outcome": "how the session ended: completed, screened_out, failed_checks or full; empty where it has not",
+}
 ORIGINS = ("human", "simulated")
 KINDS = ("practice", "main", "catch", "repeat")
 SIDES = (("left", "right"), ("first", "second"), ("real", "fake"))
@@ -48,17 +60,22 @@ def format_time(moment: datetime | None) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def write_responses(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write rows (a value per column of COLUMNS; None is an empty cell) as CSV; the number of rows."""
+def write_table(path: Path, rows: Iterable[dict[str, Any]], columns: Collection[str]) -> int:
+    """Write rows (a value per column; None, or none at all, is an empty cell) as CSV; the number of rows."""
     # The csv module, not pandas: the survey server writes tables and never loads pandas.
     count = 0
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(COLUMNS), extrasaction="raise", lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=list(columns), extrasaction="raise", lineterminator="\n")
         writer.writeheader()
         for row in rows:
-            writer.writerow(row)
+            writer.writerow({column: spreadsheet_safe(value) for column, value in row.items()})
             count += 1
     return count
+
+
+def spreadsheet_safe(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula gets a quote before it; numbers stay."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def read_responses(path: Path) -> "pd.DataFrame":

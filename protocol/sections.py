@@ -1,6 +1,6 @@
 """The sections of a study.toml, one class each, frozen and checked."""
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
@@ -204,25 +204,21 @@ class Quota(Section):
 
 
 def _as_moment(value: Any) -> Any:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError("a moment needs its time zone, such as 2027-01-31T18:00:00Z")
-        return value.isoformat()
-    if isinstance(value, date):
+    """RFC 3339, as in the file or as TOML's own moment."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise ValueError("give a moment with its time zone, such as 2027-01-31T18:00:00Z")
-    return value
+    return moment.isoformat()
 
 
 class Stopping(Section):
     """When a study takes no more people: at so many completed and valid ones, or at a moment, whichever comes first."""
 
     participants: Count | None = None
-    until: (
-        Annotated[
-            str, BeforeValidator(_as_moment), StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT[0-9:.]+([+-]\d\d:\d\d|Z)$")
-        ]
-        | None
-    ) = None
+    until: Annotated[str, BeforeValidator(_as_moment)] | None = None
     quotas: Annotated[tuple[Quota, ...], BeforeValidator(_as_tuple)] = ()
 
 

@@ -3,15 +3,20 @@
 from datetime import timedelta
 from pathlib import Path
 
-from flask import Flask, redirect, render_template, send_from_directory, url_for
+from flask import Flask, redirect, render_template, request, send_from_directory, url_for
 from flask.wrappers import Response
+from flask_babel import Babel
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as later
 from sqlalchemy import Engine
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from protocol.place import Place
-from study_app import participate
+from protocol.texts import LANGUAGES, RIGHT_TO_LEFT
+from study_app import ending, entrance, step_pages, trial_pages
 from study_app.store import ServedPictures
+from study_app.visits import spoken
 
 SURVEY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -24,16 +29,16 @@ REPORT_POLICY = (
 # What a participant who meets an error reads: a title and what to do.
 PROBLEMS = {
     403: (
-        "This page belongs to another browser",
-        "Go back to the browser in which you began, or open the link that you were given.",
+        later("This page belongs to another browser"),
+        later("Go back to the browser in which you began, or open the link that you were given."),
     ),
-    404: ("There is no such page", "Check the address, or open the link that you were given once more."),
-    405: ("This page cannot be opened directly", "Open the link that you were given."),
-    413: ("That was too much", "The answer was too long to be stored. Please reload the page."),
+    404: (later("There is no such page"), later("Check the address, or open the link that you were given once more.")),
+    405: (later("This page cannot be opened directly"), later("Open the link that you were given.")),
+    413: (later("That was too much"), later("The answer was too long to be stored. Please reload the page.")),
 }
 OUR_FAULT = (
-    "Something went wrong on our side",
-    "Answers that you gave are stored. Please reload the page in a minute.",
+    later("Something went wrong on our side"),
+    later("Answers that you gave are stored. Please reload the page in a minute."),
 )
 
 
@@ -49,7 +54,10 @@ def create_app(engine: Engine, store: Place, secret: str, report: Path | None = 
     )
     app.extensions["engine"] = engine
     app.extensions["pictures"] = ServedPictures(store)
-    app.register_blueprint(participate.bp)
+    Babel(app, locale_selector=spoken)
+    app.context_processor(lambda: {"languages": LANGUAGES, "spoken": spoken(), "right_to_left": RIGHT_TO_LEFT})
+    for pages in (entrance, step_pages, trial_pages, ending):
+        app.register_blueprint(pages.bp)
     if report is not None:
         _show_report(app, report)
 
@@ -57,8 +65,8 @@ def create_app(engine: Engine, store: Place, secret: str, report: Path | None = 
     def home() -> str:
         return render_template(
             "message.html",
-            title="Perceptual-realism studies",
-            text="This server asks people which of two pictures is real. To take part, open the link that you were given.",
+            title=_("Perceptual-realism studies"),
+            text=_("This server asks people which pictures are real. To take part, open the link that you were given."),
         )
 
     @app.get("/health")
@@ -76,6 +84,8 @@ def create_app(engine: Engine, store: Place, secret: str, report: Path | None = 
         response.headers.setdefault("Content-Security-Policy", SURVEY_POLICY)
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         response.headers.setdefault("Referrer-Policy", "no-referrer")
+        if request.path.startswith("/study/"):  # pages differ by cookie, and must not come back from a cache
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     return app

@@ -180,20 +180,28 @@ def close(name: str, config: Config) -> None:
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
 @click.option("--threads", default=4, show_default=True, type=click.IntRange(1), help="Threads in each.")
 @click.option("--report", type=FOLDER, help="Also show this report, to anyone, under /report/.")
-def serve(config: Config, host: str, port: int, workers: int, threads: int, report: Path | None) -> None:
+@click.option("--preview", metavar="STUDY", help="Also print a link that walks this study; nothing of it counts.")
+def serve(
+    config: Config, host: str, port: int, workers: int, threads: int, report: Path | None, preview: str | None
+) -> None:
     """Serve the survey until stopped.
 
     \b
-    Example:  realism serve --port 8000
+    Example:  realism serve --preview flowers
     """
     from study_app.db import open_migrated, reading
+    from study_app.recruitment_cli import preview_link
     from study_app.serve import serve as run
-    from study_app.studies import open_study_names
+    from study_app.studies import find_study, open_study_names
 
     with reading(open_migrated(config.database)) as db:
         names = open_study_names(db)
+        if preview is not None:
+            find_study(db, preview)
 
     def announce(address: str) -> None:
+        if preview is not None:
+            click.echo(f"Preview: {preview_link(config, address, preview)}")
         for name in names:
             click.echo(f"Survey:  {address}/study/{name}/")
         if not names:
@@ -227,3 +235,6 @@ def doctor(ctx: click.Context, config: Config, as_json: bool) -> None:
                 + (f"\n         → {finding.advice}" if finding.advice else "")
             )
     ctx.exit(0 if all(finding.ok or not finding.needed for finding in findings) else 1)
+
+
+from study_app import recruitment_cli  # noqa: E402, F401  # its commands join the group study

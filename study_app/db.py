@@ -127,7 +127,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
     with _connected(engine.execution_options(writes=True)) as connection:
         config.attributes["connection"] = connection
         try:
-            with _references_unchecked(connection):
+            with references_unchecked(connection):
                 command.upgrade(config, "head")
                 connection.commit()
         except DBAPIError as error:
@@ -140,7 +140,7 @@ def upgrade(url: str) -> tuple[str | None, str]:
 
 
 @contextmanager
-def _references_unchecked(connection: Connection) -> Iterator[None]:
+def references_unchecked(connection: Connection) -> Iterator[None]:
     """SQLite changes a table by making it anew, and would take the rows that refer to it for orphans meanwhile."""
     if connection.dialect.name != "sqlite":
         yield

@@ -1,11 +1,19 @@
 """Simulated observers whose parameters are known: fool rates in, choices out.
 
-A participant j takes the fake of pair i for real with probability
+A participant j who sees pair i for as long as they like takes the fake for real (of one picture: says what it is not) with
+probability
 
-    (1 - lapse) * expit(a_i + u_j + s * side_bias) + lapse / 2,
+    (1 - lapse) * f + lapse / 2,    f = expit(a_i + u_j + s * side_bias),
 
-where u_j ~ N(0, participant_sd²), s is +1 where the fake is on the left and -1 where it is on the right. The a_i are set such
-that the fool rates, averaged over participants and sides, are those asked for.
+where u_j ~ N(0, participant_sd²), s is +1 where the mistake is to say left (first, real) and -1 where it is to say right
+(second, fake). The a_i are set such that the fool rates, averaged over participants and sides, are those asked for.
+
+With a threshold_ms, pictures that stay for t milliseconds are seen well enough with probability v, and otherwise guessed at
+(high threshold theory, with a log-logistic psychometric function):
+
+    (1 - lapse) * (v * f + (1 - v) / 2) + lapse / 2,    v = 1 / (1 + (threshold_ms / t) ** slope).
+
+Where f is 0 and nobody lapses, three answers in four are right at t = threshold_ms. Fool rates are then those of an unlimited look.
 """
 
 import csv
@@ -23,12 +31,23 @@ class SimulationError(InputError):
 
 @dataclass(frozen=True)
 class Observers:
-    """What is true of the simulated participants. Spreads and the bias are in logits, rates and lapse are fractions."""
+    """What is true of the simulated participants. Spreads and the bias are in logits, rates and lapse are fractions.
+
+    Without a ``threshold_ms`` the exposure makes no difference.
+    """
 
     pair_sd: float = 0.6
     participant_sd: float = 0.5
     side_bias: float = 0.0
     lapse: float = 0.02
+    threshold_ms: float | None = None
+    slope: float = 3.0
+
+    def seen(self, exposure_ms: float | None) -> float:
+        """The probability that pictures which stay so long (None: until the answer) are seen well enough."""
+        if self.threshold_ms is None or exposure_ms is None:
+            return 1.0
+        return float(1 / (1 + (self.threshold_ms / exposure_ms) ** self.slope))
 
 
 def marginal_rate(intercept: np.ndarray, sd: float, observers: Observers) -> np.ndarray:
@@ -117,14 +136,18 @@ def read_truth(path: Path, pairs: dict[str, list[str]], observers: Observers) ->
     return Truth(intercepts, {key: rates[key] for key in wanted})
 
 
-def choose_side(logit: float, real_side: str, observers: Observers, rng: np.random.Generator) -> str:
-    """The side taken for real."""
-    if rng.random() < observers.lapse:
-        return str(rng.choice(["left", "right"]))
-    fake_side = other_side(real_side)
-    logit += observers.side_bias if fake_side == "left" else -observers.side_bias
+def choose_side(
+    logit: float,
+    real_side: str,
+    sides: tuple[str, str],
+    exposure_ms: float | None,
+    observers: Observers,
+    rng: np.random.Generator,
+) -> str:
+    """The one of ``sides`` taken for real; of one picture, what it is said to be."""
+    if rng.random() < observers.lapse or rng.random() >= observers.seen(exposure_ms):
+        return str(rng.choice(sides))
+    first, second = sides
+    fake_side = second if real_side == first else first
+    logit += observers.side_bias if fake_side == first else -observers.side_bias
     return fake_side if rng.random() < 1 / (1 + np.exp(-logit)) else real_side
-
-
-def other_side(side: str) -> str:
-    return "right" if side == "left" else "left"

@@ -1,6 +1,7 @@
 """Pseudo-isochromatic plates: a seed in, plates out, each a PNG of dots in which people with normal colour vision read a number.
 
-They screen for colour-vision deficiency and diagnose nothing: screens are not calibrated, and one mistake is no finding.
+They screen for colour-vision deficiency and diagnose nothing: screens are not calibrated, mild deficiencies may pass, and one
+mistake is no finding.
 """
 
 import io
@@ -11,11 +12,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from protocol import InputError
-
 Axis = Literal["control", "protan", "deutan", "tritan"]
 
-MAX_PLATES = 38  # the longest edition of Ishihara's test
 TRITAN_FROM = 6  # plates; a shorter screening asks about red and green alone
 
 # Linear sRGB to L, M and S cones (Viénot, Brettel & Mollon 1999, from the fundamentals of Smith & Pokorny 1975).
@@ -23,8 +21,8 @@ LMS_FROM_RGB = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714
 # The cone type that each dichromat lacks (Brettel, Viénot & Mollon 1997). Two colours that differ in no other are one to them.
 MISSING_CONE: dict[Axis, int] = {"protan": 0, "deutan": 1, "tritan": 2}
 # The share by which the missing cone's response to the figure is above, and to the ground below, that to the base colour.
-CONE_CONTRAST: dict[Axis, float] = {"protan": 0.12, "deutan": 0.15, "tritan": 0.62}
-BASE_RGB = np.array([0.30, 0.27, 0.17])  # linear; a warm gray from which all three contrasts stay within sRGB
+CONE_CONTRAST: dict[Axis, float] = {"protan": 0.09, "deutan": 0.09, "tritan": 0.5}
+BASE_RGB = np.array([0.36, 0.33, 0.26])  # linear; a warm gray from which all three contrasts stay within sRGB
 CONTROL_CONTRAST = 0.5
 
 SURROUND = 128  # sRGB gray, as the pages of the survey
@@ -33,15 +31,11 @@ COVERAGES = 8  # steps of a dot's soft edge
 
 # Lengths from here on are shares of the picture's side.
 DISC_RADIUS = 0.485
-GAP = 0.005
-DOT_RADII = np.repeat([0.025, 0.021, 0.0175, 0.0145, 0.012, 0.010], [45, 70, 110, 160, 240, 600])
-STROKE = 0.1
-DIGIT_SIZES = {1: (0.30, 0.52), 2: (0.215, 0.43)}  # width and height of the strokes' centre lines, by number of digits
-DIGIT_SPACING = 0.375
-
-
-class PlateError(InputError):
-    """A screening that cannot be drawn."""
+GAP = 0.003
+DOT_RADII = np.repeat([0.020, 0.017, 0.014, 0.0115, 0.0095, 0.008], [25, 60, 120, 220, 300, 300])
+STROKE = 0.09
+DIGIT_SIZES = {1: (0.32, 0.54), 2: (0.24, 0.49)}  # width and height of the strokes' centre lines, by number of digits
+DIGIT_SPACING = 0.4
 
 
 @dataclass(frozen=True)
@@ -69,10 +63,10 @@ def draw_plates(n: int, seed: int) -> list[Plate]:
     From ``TRITAN_FROM`` plates on, one of them, not the first, is tritan.
 
     Raises:
-        PlateError: if ``n`` is not 1 to ``MAX_PLATES``.
+        ValueError: if ``n`` is not 1 to 99, the numbers that there are.
     """
-    if not 1 <= n <= MAX_PLATES:
-        raise PlateError(f"a colour-vision screening of {n} plates cannot be drawn; ask for 1 to {MAX_PLATES}")
+    if not 1 <= n <= 99:
+        raise ValueError(f"{n} plates: a screening has 1 to 99")
     rng = np.random.default_rng(seed)
     first = rng.integers(2)
     axes: list[Axis] = [("protan", "deutan")[(first + i) % 2] for i in range(n - 1)]
@@ -106,7 +100,7 @@ def render_plate(plate: Plate, size_px: int = 400) -> bytes:
     picture = Image.fromarray(pixels)
     picture.putpalette(_palette(plate.axis).tobytes())
     png = io.BytesIO()
-    picture.save(png, "PNG", optimize=True)
+    picture.save(png, "PNG")
     return png.getvalue()
 
 
@@ -120,17 +114,18 @@ def lay_dots(plate: Plate) -> Dots:
 
 def _pack(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Centres (N, 2) and radii (N,) of dots that fill the disc, large ones first, each where a random point has room."""
-    points = rng.uniform(-DISC_RADIUS, DISC_RADIUS, (12_000, 2))
-    room = DISC_RADIUS - np.hypot(*points.T)  # the radius that fits at each point
+    x, y = rng.uniform(-DISC_RADIUS, DISC_RADIUS, (2, 16_000))
+    room = DISC_RADIUS - np.sqrt(x**2 + y**2)  # the radius that fits about each point
     placed = []
     for radius in DOT_RADII + GAP / 2:
         fitting = np.flatnonzero(room >= radius)
         if not fitting.size:
             continue
-        i = fitting[0]  # the points are in random order
-        placed.append((*points[i] + 0.5, radius - GAP / 2))
-        room = np.minimum(room, np.hypot(*(points - points[i]).T) - radius)
-        points, room = points[room >= DOT_RADII[-1]], room[room >= DOT_RADII[-1]]
+        at_x, at_y = x[fitting[0]], y[fitting[0]]  # the points are in random order
+        placed.append((at_x + 0.5, at_y + 0.5, radius - GAP / 2))
+        room = np.minimum(room, np.sqrt((x - at_x) ** 2 + (y - at_y) ** 2) - radius)
+        is_free = room >= DOT_RADII[-1]
+        x, y, room = x[is_free], y[is_free], room[is_free]
     dots = np.array(placed)
     return dots[:, :2], dots[:, 2]
 
@@ -180,8 +175,8 @@ def _distance_to_line(points: np.ndarray, line: np.ndarray) -> np.ndarray:
     """The distance of each of the points (N, 2) to the line through the corners (M, 2)."""
     start, along = line[:-1], np.diff(line, axis=0)
     from_start = points[:, None] - start  # (N, M - 1, 2)
-    share = np.clip((from_start * along).sum(2) / (along**2).sum(1), 0, 1)
-    return np.hypot(*np.moveaxis(from_start - share[..., None] * along, 2, 0)).min(1)
+    share = np.clip((from_start * along).sum(2) / np.maximum((along**2).sum(1), 1e-12), 0, 1)
+    return np.linalg.norm(from_start - share[..., None] * along, axis=2).min(1)
 
 
 def _strokes(digit: str) -> list[np.ndarray]:
@@ -193,9 +188,9 @@ def _strokes(digit: str) -> list[np.ndarray]:
         "1": [[_line((0.15, 0.2), (0.6, 0), (0.6, 1))]],
         "2": [[_arc(0.5, 0.29, 0.46, 0.29, 190, 385), _line((0.04, 1), (1, 1))]],
         "3": [[_arc(0.46, 0.25, 0.46, 0.25, 200, 450), _arc(0.46, 0.75, 0.5, 0.25, 270, 520)]],
-        "4": [[_line((0.72, 1), (0.72, 0), (0, 0.68), (1, 0.68))]],
+        "4": [[_line((0.5, 0), (0, 0.68), (1, 0.68))], [_line((0.8, 0.36), (0.8, 1))]],
         "5": [[_line((0.92, 0), (0.14, 0), (0.08, 0.46)), _arc(0.45, 0.67, 0.53, 0.33, 230, 510)]],
-        "6": [[_arc(0.5, 0.69, 0.5, 0.31, 0, 360)], [_arc(0.9, 0.69, 0.9, 0.69, 180, 265)]],
+        "6": [[_arc(0.5, 0.69, 0.5, 0.31, 0, 360)], [_arc(0.78, 0.69, 0.78, 0.69, 180, 270)]],
         "7": [[_line((0, 0), (1, 0), (0.35, 1))]],
         "8": [[_arc(0.5, 0.24, 0.43, 0.24, 0, 360)], [_arc(0.5, 0.74, 0.5, 0.26, 0, 360)]],
     }
@@ -207,6 +202,6 @@ def _line(*corners: tuple[float, float]) -> np.ndarray:
 
 
 def _arc(x: float, y: float, width: float, height: float, start: float, stop: float) -> np.ndarray:
-    """Corners (24, 2) on an ellipse about (x, y) with these half axes, from and to degrees clockwise from the right."""
-    turn = np.radians(np.linspace(start, stop, 24))
+    """Corners (16, 2) on an ellipse about (x, y) with these half axes, from and to degrees clockwise from the right."""
+    turn = np.radians(np.linspace(start, stop, 16))
     return np.column_stack([x + width * np.cos(turn), y + height * np.sin(turn)])

@@ -15,10 +15,11 @@ from protocol import InputError
 from protocol.design import StudyDesign, canonical_sha256, read_design
 from protocol.pairset import PairSet, PairSetError, manifest_bytes, read_pairset, sha256_hex
 from protocol.place import Place, is_remote
-from study_app.assignment import AvailablePair, draw_trials
+from study_app.assignment import CATCH, AvailablePair, draw_trials
 from study_app.db import reading, writing
+from study_app.stopping import why_not_open
 from study_app.store import AT_ONCE, check_store, has_image, put_image
-from study_app.tables import Condition, Image, Pair, Participant, Response, Session, Study, Trial
+from study_app.tables import PREVIEW, Condition, Image, Pair, Participant, Response, Session, Study, Trial
 
 
 class StudyError(InputError):
@@ -27,7 +28,10 @@ class StudyError(InputError):
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """How far a study is, for people and for ``--json``; counts are over all participants of the origin."""
+    """How far a study is, for people and for ``--json``; counts are over all participants of the origin.
+
+    ``state`` is open, closed (by hand), ended (its time is over) or full.
+    """
 
     name: str
     title: str
@@ -56,9 +60,11 @@ def create_study(
         if db.scalar(select(Study.id).where(Study.name == design.name)):
             raise StudyError(_name_taken(path, design.name))
     check_store(store)
+    addresses = dict(design.conditions)
+    if design.catch is not None and design.trials.catch:
+        addresses[CATCH] = design.catch.pairset
     places = {
-        name: Place(address if is_remote(address) else path.parent / address)
-        for name, address in design.conditions.items()
+        name: Place(address if is_remote(address) else path.parent / address) for name, address in addresses.items()
     }
     pairsets = {}
     for name, place in places.items():
@@ -68,8 +74,8 @@ def create_study(
             raise PairSetError(f"condition {name}: {error}") from error
     _check_sizes(pairsets)
     _check_feasible(design, pairsets)
-    for name, place in places.items():
-        look(name, place, design)
+    for name in design.conditions:
+        look(name, places[name], design)
     manifests = {name: manifest_bytes(place).decode() for name, place in places.items()}
     _keep_pictures(store, places, pairsets)
     try:
@@ -101,9 +107,9 @@ def _check_feasible(design: StudyDesign, pairsets: dict[str, PairSet]) -> None:
     if design.assignment.conditions == "within":
         draw_trials(design, pairs, seed=0)
         return
-    for name in pairsets:
+    for name in design.conditions:
         alone = design.model_copy(update={"conditions": {name: ""}})
-        draw_trials(alone, [pair for pair in pairs if pair.condition == name], seed=0)
+        draw_trials(alone, [pair for pair in pairs if pair.condition in (name, CATCH)], seed=0)
 
 
 def _keep_pictures(store: Place, places: dict[str, Place], pairsets: dict[str, PairSet]) -> None:
@@ -146,6 +152,7 @@ def _insert(db: DatabaseSession, design: StudyDesign, manifests: dict[str, str],
             study=study,
             position=position,
             name=name,
+            role="catch" if name == CATCH else "condition",
             manifest=manifests[name],
             manifest_sha256=sha256_hex(manifests[name].encode()),
         )
@@ -195,10 +202,11 @@ def close_study(engine: Engine, name: str) -> bool:
 
 
 def study_progress(db: DatabaseSession, study: Study) -> StudyProgress:
+    design = design_of(study)
     pairs = db.execute(
         select(Condition.name, func.count(Pair.id))
         .join(Pair, Pair.condition_id == Condition.id)
-        .where(Condition.study_id == study.id)
+        .where(Condition.study_id == study.id, Condition.role == "condition")
         .group_by(Condition.name, Condition.position)
         .order_by(Condition.position)
     )
@@ -208,17 +216,23 @@ def study_progress(db: DatabaseSession, study: Study) -> StudyProgress:
     counts = db.execute(
         select(Participant.origin, func.count(Session.id), func.count(Session.completed_at))
         .join(Participant, Session.participant_id == Participant.id)
-        .where(Session.study_id == study.id)
+        .where(Session.study_id == study.id, Participant.origin != PREVIEW)
         .group_by(Participant.origin)
     )
     for origin, n_started, n_completed in counts:
         started[origin] = n_started
         completed[origin] = n_completed
-    responses = db.scalar(select(func.count(Response.id)).join(Trial).join(Session).where(Session.study_id == study.id))
+    responses = db.scalar(
+        select(func.count(Response.id))
+        .join(Trial)
+        .join(Session)
+        .join(Participant, Session.participant_id == Participant.id)
+        .where(Session.study_id == study.id, Participant.origin != PREVIEW)
+    )
     return StudyProgress(
         name=study.name,
-        title=design_of(study).title,
-        state="open" if study.closed_at is None else "closed",
+        title=design.told(design.title, "en"),
+        state=why_not_open(db, study, design, datetime.now(UTC)) or "open",
         conditions=conditions,
         created_at=study.created_at,
         started=dict(started),

@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +118,9 @@ class Workshop:
             "trials": {"practice": 2, "main": 8},
             "exposure": {"duration_ms": "unlimited"},
             "conditions": {"cgan": "cgan", "wgan": "wgan"},
+            "assignment": {"conditions": "within"},
+            "screen": {"check": False},
+            "instructions": {"comprehension": False},
             **differing,
         }
         path = self.folder / "study.toml"
@@ -151,41 +155,35 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def serve() -> Iterator[Callable[[Workshop], str]]:
+@contextmanager
+def served(workshop: Workshop, *arguments: str) -> Iterator[str]:
     """Runs ``realism serve`` as a process of its own; the address."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(workshop: Workshop, *arguments: str) -> str:
-        port = free_port()
-        command = [
-            sys.executable,
-            "-m",
-            "realism",
-            "serve",
-            "--port",
-            str(port),
-            "--database",
-            workshop.config.database,
-        ]
-        command += ["--instance", str(workshop.config.instance), *arguments]
-        process = subprocess.Popen(command, env={**os.environ, "REALISM_SECRET_KEY": SECRET})
-        running.append(process)
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
+    port = free_port()
+    command = [sys.executable, "-m", "realism", "serve", "--port", str(port), *arguments]
+    command += ["--database", workshop.config.database, "--instance", str(workshop.config.instance)]
+    process = subprocess.Popen(command, env={**os.environ, "REALISM_SECRET_KEY": SECRET})
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 60
+    try:
+        while True:
             assert process.poll() is None, f"the server ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"no survey at {url} after a minute"
             try:
                 requests.get(f"{url}/health", timeout=5)
-                return url
+                break
             except requests.ConnectionError:
                 time.sleep(0.1)
-        raise TimeoutError(f"no survey at {url} after a minute")
-
-    yield start
-    for process in running:
+        yield url
+    finally:
         process.send_signal(signal.SIGINT)  # at once; SIGTERM lets connections drain
         process.wait(timeout=30)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Serves a workshop's studies until the test is over; the address."""
+    with ExitStack() as running:
+        yield lambda workshop, *arguments: running.enter_context(served(workshop, *arguments))
 
 
 @pytest.fixture(scope="session")

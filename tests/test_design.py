@@ -1,10 +1,11 @@
 """study.toml: what it fills in, and what it refuses in one sentence."""
 
+from datetime import date, datetime
 from pathlib import Path
 
 import pytest
 
-from protocol.design import DesignError, canonical_sha256, parse_design, read_design
+from protocol.design import DesignError, StudyDesign, canonical_sha256, parse_design, read_design
 
 MINIMAL = {"title": "Dogs and flowers", "conditions": {"cgan": "pairs/cgan", "wgan": "pairs/wgan"}}
 
@@ -23,6 +24,96 @@ def test_study_may_differ_from_its_protocol_key_by_key():
     assert design.exposure_ms is None
 
 
+# A design as releases before blocks, catch trials and languages froze it.
+FROZEN = {
+    "name": "flowers",
+    "title": "Which flower is real?",
+    "protocol": "zhang2016",
+    "question": "fake",
+    "description": "",
+    "consent": "You are invited.",
+    "trials": {"practice": 10, "main": 40},
+    "exposure": {"duration_ms": 1000},
+    "conditions": {"cgan": "pairs/cgan", "wgan": "pairs/wgan"},
+    "pairs": {"accept": ["sharpness"]},
+    "assignment": {"conditions": "within"},
+    "analysis": {
+        "level": 0.95,
+        "seed": 1,
+        "exclude_unfinished": True,
+        "min_median_rt_ms": None,
+        "max_one_side": 0.9,
+    },
+}
+
+
+def test_design_frozen_by_an_earlier_release_is_still_valid():
+    design = StudyDesign.model_validate(FROZEN)
+    assert (design.trials.catch, design.trials.repeat, design.trials.blocks) == (0, 0, 1)
+    assert (design.layout, design.sides, design.description) == ("side_by_side", ("left", "right"), None)
+    assert design.told(design.title, "de") == "Which flower is real?"
+    assert design.model_dump(mode="json")["analysis"] == FROZEN["analysis"]  # the plan's hash stays what it was
+
+
+@pytest.mark.parametrize(
+    ("differing", "layout", "sides"),
+    [
+        ({}, "side_by_side", ("left", "right")),
+        ({"presentation": "sequential"}, "sequential", ("first", "second")),
+        ({"task": "yes_no"}, "single", ("real", "fake")),
+        ({"task": "yes_no", "presentation": "sequential"}, "single", ("real", "fake")),
+    ],
+)
+def test_layout_decides_the_words_for_the_sides(differing, layout, sides):
+    design = parse_design({**MINIMAL, **differing}, "study.toml")
+    assert (design.layout, design.sides) == (layout, sides)
+
+
+def test_sections_of_a_whole_study_are_read_from_toml(tmp_path: Path):
+    (tmp_path / "study.toml").write_text(WHOLE)
+    design = read_design(tmp_path / "study.toml")
+    assert design.told(design.title, "de") == "Blumen"
+    assert design.told(design.title, "fr") == "Flowers"  # not one of the study's languages: the first
+    assert design.questions["glasses"].options == {"yes": "yes", "no": "no"}
+    assert design.stopping.until == "2027-01-31T18:00:00+00:00"
+    assert design.stopping.quotas[0].participants == 20
+    assert design.trials.catch == 4  # as its protocol has it, now that there are pairs
+    assert StudyDesign.model_validate(design.model_dump(mode="json")) == design  # as it comes back from the database
+
+
+WHOLE = """
+languages = ["en", "de"]
+conditions = { cgan = "pairs/cgan" }
+
+[title]
+en = "Flowers"
+de = "Blumen"
+
+[catch]
+pairset = "pairs/catch"
+max_missed = 1
+
+[questions.glasses]
+kind = "single"
+label = { en = "Do you wear glasses?", de = "Tragen Sie eine Brille?" }
+options = ["yes", "no"]
+required = true
+
+[screen]
+min_width_px = 800
+gamut = "srgb"
+
+[colour_vision]
+plates = 6
+exclude = true
+
+[stopping]
+participants = 40
+until = 2027-01-31T18:00:00Z
+quotas = [{ question = "glasses", answer = "yes", participants = 20 }]
+"""
+
+
 def test_cyclegan_asks_for_the_real_one():
     assert parse_design({**MINIMAL, "protocol": "cyclegan2017"}, "study.toml").question == "real"
 
@@ -34,8 +125,86 @@ def test_cyclegan_asks_for_the_real_one():
         ({"trials": {"mian": 4}}, r"unknown key 'trials\.mian'; did you mean 'main'"),
         ({"analysis": {"levle": 0.9}}, r"unknown key 'analysis\.levle'; did you mean 'level'"),
         ({"protocol": "zhang2061"}, "did you mean 'zhang2016'"),
-        ({"protocol": "mine"}, "known are cyclegan2017, pix2pix2017, zhang2016"),
-        ({"trials": {"main": 5}}, "2 conditions cannot share equally; make it a multiple of 2"),
+        (
+            {"protocol": "mine"},
+            "known are cyclegan2017, ding2018, hype_infinity, hype_time, pix2pix2017, zhang2016",
+        ),
+        ({"protocol": "hype_tine"}, "did you mean 'hype_time'"),
+        (
+            {"trials": {"main": 5}, "assignment": {"conditions": "within"}},
+            "2 conditions cannot share equally; make it a multiple of 2",
+        ),
+        ({"trials": {"blocks": 3}}, "40, which 3 blocks cannot share equally; make it a multiple of 3"),
+        (
+            {"trials": {"main": 9, "blocks": 3}, "assignment": {"conditions": "within"}},
+            "9, which 3 blocks of 2 conditions cannot share equally; make it a multiple of 6",
+        ),
+        ({"trials": {"repeat": 21}}, r"trials\.repeat is 21 of 40 main trials; repeat half of them at most"),
+        ({"trials": {"catch": 2}}, r"trials\.catch needs pairs with an obvious answer; add \[catch\] pairset"),
+        ({"trials": {"catch": 21}, "catch": {"pairset": "x"}}, r"trials\.catch is 21 beside 40 others"),
+        ({"catch": {"pairset": "x", "max_missed": -1}}, r"catch\.max_missed: .*greater than or equal to 0"),
+        ({"catch": {"pairset": "x"}, "conditions": {"catch": "y"}}, "a condition is called 'catch'.*rename it"),
+        ({"exposure": {"duration_ms": "adaptive"}}, r"\[staircase\] come together; give both or neither"),
+        ({"staircase": {}}, r"\[staircase\] come together; give both or neither"),
+        (
+            {"protocol": "hype_time", "staircase": {"start_ms": 50}},
+            "staircase: start_ms is 50, outside min_ms to max_ms; choose one between them",
+        ),
+        (
+            {"protocol": "hype_time", "staircase": {"up_mss": 9}},
+            r"unknown key 'staircase\.up_mss'; did you mean 'up_ms'",
+        ),
+        (
+            {"qualification": {"min_correct": 0.65}, "trials": {"practice": 0}},
+            "a qualification is decided by practice trials; give trials.practice",
+        ),
+        ({"qualification": {"min_correct": 65.0}}, r"qualification\.min_correct: .*less than or equal to 1"),
+        ({"questions": {"age": {"kind": "numbre", "label": "Age?"}}}, r"questions\.age\.kind: .*'number'"),
+        ({"questions": {"age": {"kind": "number"}}}, r"questions\.age\.label is missing; add it"),
+        (
+            {"questions": {"age": {"kind": "number", "label": "Age?", "lable": "?"}}},
+            r"unknown key 'questions\.age\.lable'; did you mean 'label'",
+        ),
+        ({"questions": {"sex": {"kind": "single", "label": "Sex?"}}}, r"questions\.sex: a choice needs options"),
+        (
+            {"questions": {"age": {"kind": "number", "label": "Age?", "options": ["1"]}}},
+            r"questions\.age: a question of kind number has no options; remove them",
+        ),
+        (
+            {"questions": {"age": {"kind": "number", "label": "Age?", "min": 9.0, "max": 1.0}}},
+            r"questions\.age: min 9 is above max 1; exchange them",
+        ),
+        ({"screen": {"gamut": "wide"}}, r"screen\.gamut: .*'any', 'srgb', 'p3' or 'rec2020'"),
+        (
+            {"colour_vision": {"plates": 4}},
+            r"colour_vision: min_correct is 5 of 4 plates; ask for as many at most",
+        ),
+        ({"recruitment": {"source": "prolific"}}, r'recruitment: Prolific gives .*; add completed = "CODE"'),
+        ({"recruitment": {"source": "sona"}}, "recruitment: SONA grants credit at an address of its own"),
+        ({"recruitment": {"completion_url": "http://x"}}, r"recruitment\.completion_url: .*match pattern"),
+        ({"stopping": {"until": date(2027, 1, 31)}}, r"stopping\.until: give a moment with its time zone"),
+        ({"stopping": {"until": datetime(2027, 1, 31, 18)}}, r"stopping\.until: a moment needs its time zone"),
+        (
+            {"stopping": {"quotas": [{"question": "age", "answer": "9", "participants": 3}]}},
+            r"stopping\.quotas: 'age' is no single choice asked before the trials",
+        ),
+        (
+            {
+                "questions": {"sex": {"kind": "single", "label": "Sex?", "options": ["f", "m"]}},
+                "stopping": {"quotas": [{"question": "sex", "answer": "x", "participants": 3}]},
+            },
+            r"stopping\.quotas: 'x' is no option of 'sex'",
+        ),
+        ({"languages": ["xx"]}, r"languages\.0: .*'en'"),
+        ({"languages": []}, "languages: .*at least 1"),
+        ({"name": "x", "title": {"xx": "Blumen"}}, "title: 'xx' is no language of the survey; known are en, de"),
+        ({"name": "x", "title": {"en": " "}}, "title: a text is empty; write it, or leave the key out"),
+        ({"name": "x", "title": 3}, "title: give a text, or one per language"),
+        ({"languages": ["en", "de"], "title": {"en": "Flowers"}}, "title has no text in 'de', one of the study's lang"),
+        (
+            {"languages": ["en", "de"], "debriefing": {"text": {"en": "Thanks"}}},
+            r"debriefing\.text has no text in 'de'",
+        ),
         ({"trials": {"main": 0}}, r"trials\.main.*greater than or equal to 1"),
         ({"trials": 3}, r"trials: .*found 3"),
         ({"conditions": {}}, "conditions: .*at least 1"),
@@ -45,7 +214,7 @@ def test_cyclegan_asks_for_the_real_one():
         ({"protocol": ["zhang2016"]}, "protocol is"),
         (
             {"exposure": {"duration_ms": "forever"}},
-            r"exposure\.duration_ms: give whole milliseconds .* or \"unlimited\"",
+            r"exposure\.duration_ms: give whole milliseconds .* \"unlimited\" or \"adaptive\"",
         ),
         ({"exposure": {"duration_ms": 3}}, "from 16 to 60000"),
         ({"trials": {"practice": True}}, r"trials\.practice: .*integer"),

@@ -84,3 +84,17 @@ def test_summary_says_what_each_session_did(table: pd.DataFrame) -> None:
     assert summary.loc["s001", ["shown", "answered", "finished"]].tolist() == [20, 13, False]
     assert summary.loc["s000", ["shown", "answered", "finished"]].tolist() == [20, 20, True]
     assert (summary["one_side"] >= 0.5).all()
+
+
+def test_sessions_that_miss_more_catch_trials_than_the_design_allows_are_excluded(table: pd.DataFrame) -> None:
+    catch = table["kind"] == "practice"  # each session's two practice trials, as if they were catch trials
+    table.loc[catch, ["kind", "chosen_side"]] = ["catch", None]
+    seen = {"s000": 0, "s001": 1, "s002": 2}  # how many were missed; the others left theirs unanswered
+    for session, missed in seen.items():
+        mine = table.index[catch & (table["session"] == session)]
+        for i, index in enumerate(mine):
+            real = table.loc[index, "real_side"]
+            table.loc[index, "chosen_side"] = real if i >= missed else {"left": "right", "right": "left"}[real]
+    assert find_exclusions(table, Analysis()) == []
+    assert find_exclusions(table, Analysis(), max_missed=1) == [Exclusion("s002", "max_missed", 2.0)]
+    assert [one.session for one in find_exclusions(table, Analysis(), max_missed=0)] == ["s001", "s002"]

@@ -7,7 +7,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from study_app.db import MIGRATIONS, DatabaseError, open_engine, open_migrated, upgrade
+from study_app.db import MIGRATIONS, DatabaseError, open_engine, open_migrated, references_unchecked, upgrade
 from study_app.tables import Table
 
 EXPECTED = {"studies", "conditions", "images", "pairs", "participants", "sessions", "trials", "responses"} | {
@@ -37,6 +37,59 @@ def test_upgrade_goes_back_down_and_up_again(database_url):
         connection.commit()
     assert set(inspect(engine).get_table_names()) <= {"alembic_version"}
     assert upgrade(database_url)[0] is None
+    engine.dispose()
+
+
+OLD_ROWS = """
+    INSERT INTO studies VALUES (1, 'spots', '{}', 'd', 'p', '2026-01-01 10:00:00', NULL);
+    INSERT INTO conditions VALUES (1, 1, 0, 'cgan', '{}', 'm');
+    INSERT INTO images VALUES (1, 'r'), (2, 'f');
+    INSERT INTO pairs VALUES (1, 1, 'pair', 'photo', 1, 2);
+    INSERT INTO participants VALUES (1, 1, 'ann', 'human', 'c', '2026-01-01 10:00:00');
+    INSERT INTO sessions VALUES (1, 1, 1, 'done', 7, '2026-01-01 10:00:00', '2026-01-01 10:05:00', 'ABC');
+    INSERT INTO sessions VALUES (2, 1, 1, 'begun', 8, '2026-01-01 11:00:00', NULL, NULL);
+    INSERT INTO trials VALUES (1, 1, 0, 'main', 1, 'left', 1000);
+    INSERT INTO responses VALUES (1, 1, 'right', 900, 1000.1, 0, '2026-01-01 10:01:00', '2026-01-01 10:01:01')
+"""
+
+
+def test_upgrade_keeps_every_row_and_so_does_the_way_back(database_url):
+    from alembic import command
+
+    engine = open_engine(database_url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+
+    def migrate(verb, revision):
+        with engine.execution_options(writes=True).connect() as connection, references_unchecked(connection):
+            config.attributes["connection"] = connection
+            getattr(command, verb)(config, revision)
+            connection.commit()
+
+    def rows(table, columns="*"):
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(f"SELECT {columns} FROM {table} ORDER BY id"))]
+
+    tables = ("studies", "conditions", "images", "pairs", "participants", "sessions", "trials", "responses")
+    migrate("upgrade", "0001")
+    with engine.begin() as connection:
+        for statement in OLD_ROWS.split(";"):
+            connection.execute(text(statement))
+    before = {table: rows(table) for table in tables}
+    engine.dispose()
+    upgrade(database_url)
+    assert rows("sessions", "public_id, completion_code, language, outcome") == [
+        ("done", "ABC", "en", "completed"),
+        ("begun", None, "en", None),
+    ]
+    assert rows("trials", "real_side, exposure_ms, block, repeat_of") == [("left", 1000, 0, None)]
+    assert rows("responses", "chosen_side, rt_ms, exposure_measured_ms, focus_lost") == [("right", 900, 1000.1, None)]
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    migrate("downgrade", "0001")
+    assert {table: rows(table) for table in tables} == before
     engine.dispose()
 
 

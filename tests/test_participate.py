@@ -7,9 +7,9 @@ from conftest import SECRET
 from sqlalchemy import func, select
 
 from study_app.db import reading
-from study_app.participate import simulation_tokens
+from study_app.entrance import simulation_tokens
 from study_app.studies import close_study
-from study_app.tables import Participant, Response, Session, Trial
+from study_app.tables import Participant, Refusal, Response, Session, Trial
 
 
 @pytest.fixture
@@ -24,6 +24,12 @@ def start(client, **fields):
     return client.post("/study/spots/start", data={"ticket": ticket[1] if ticket else "", **fields})
 
 
+def begin(client):
+    """Consent and read the instructions: the first trial is next."""
+    start(client)
+    assert client.post("/study/spots/step/instructions").headers["Location"] == "/study/spots/survey"
+
+
 def answer(client, index, side="left", **more):
     body = {"trial_index": index, "response": side, "rt": 700, "elapsed_ms": 701.5, **more}
     return client.post("/study/spots/answer", json=body)
@@ -31,13 +37,16 @@ def answer(client, index, side="left", **more):
 
 def test_whole_road_ends_with_a_code(client, sqlite_workshop):
     assert b"I agree" in client.get("/study/spots/").data
-    assert start(client).headers["Location"] == "/study/spots/survey"
-    assert b"Choose the fake" in client.get("/study/spots/survey").data
+    assert start(client).headers["Location"] == "/study/spots/step/instructions"
+    assert client.get("/study/spots/survey").headers["Location"] == "/study/spots/step/instructions"
+    assert answer(client, 0).status_code == 409  # nothing is asked before it was explained
+    begin(client)
+    assert client.get("/study/spots/survey").status_code == 200
     state = client.get("/study/spots/next").json
     while not state["done"]:
         assert client.get("/study/spots/done").headers["Location"] == "/study/spots/survey"
         for side in ("left", "right"):
-            assert client.get(state["trial"][side]).data.startswith(b"\x89PNG")
+            assert client.get(state["trial"]["pictures"][side]).data.startswith(b"\x89PNG")
         state = answer(client, state["trial"]["trial_index"]).json["next"]
     page = client.get("/study/spots/done").text
     assert re.search(r'<output id="code">[A-Z2-9]{10}</output>', page)
@@ -47,35 +56,40 @@ def test_whole_road_ends_with_a_code(client, sqlite_workshop):
 
 
 def test_reload_continues_where_the_participant_was(client):
-    start(client)
+    begin(client)
     answer(client, 0)
     answer(client, 1)
     assert client.get("/study/spots/").headers["Location"] == "/study/spots/survey"
-    assert start(client).headers["Location"] == "/study/spots/survey"
+    assert start(client).headers["Location"] == "/study/spots/"  # a form of before leads on, too
     state = client.get("/study/spots/next").json
     assert state["trial"]["trial_index"] == 2
     assert state["progress"] == {"answered": 2, "total": 10, "practice": 2}
 
 
 def test_repeated_answer_returns_the_first(client):
-    start(client)
+    begin(client)
     first = answer(client, 0, "left").json
     again = answer(client, 0, "right").json
     assert first == again
 
 
 def test_feedback_is_given_in_practice_only(client):
-    start(client)
+    begin(client)
     feedback = [answer(client, index).json["feedback"] for index in range(10)]
     assert all(set(told) == {"correct", "real"} for told in feedback[:2])
     assert all(told["correct"] == (told["real"] == "right") for told in feedback[:2])  # left was clicked as the fake
     assert feedback[2:] == [None] * 8
 
 
-def test_refusal_stores_nothing(client, sqlite_workshop):
-    assert b"Nothing about you was stored" in client.get("/study/spots/declined").data
+def test_refusal_is_counted_and_nothing_else_stored(client, sqlite_workshop):
+    reply = client.post("/study/spots/declined")
+    assert "Nothing about you was stored" in reply.text
+    assert "Set-Cookie" not in reply.headers
     with reading(sqlite_workshop.engine) as db:
         assert db.scalar(select(func.count(Participant.id))) == 0
+        assert db.scalar(select(func.count(Refusal.id))) == 1
+    assert client.get("/study/spots/declined").headers["Location"] == "/study/spots/"
+    assert set(Refusal.__table__.columns.keys()) == {"id", "study_id", "consent_sha256", "refused_at"}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +105,7 @@ def test_refusal_stores_nothing(client, sqlite_workshop):
     ],
 )
 def test_malformed_answer_is_refused_and_nothing_stored(client, sqlite_workshop, body, problem):
-    start(client)
+    begin(client)
     reply = client.post("/study/spots/answer", json=body)
     assert reply.status_code == 400
     assert reply.json["error"].startswith(problem)
@@ -100,7 +114,7 @@ def test_malformed_answer_is_refused_and_nothing_stored(client, sqlite_workshop,
 
 
 def test_answer_out_of_turn_is_refused(client):
-    start(client)
+    begin(client)
     assert answer(client, 5).status_code == 409
 
 
@@ -118,8 +132,8 @@ def test_closed_study_says_so_before_consent(client, sqlite_workshop):
 
 
 def test_other_browsers_get_neither_trials_nor_pictures(client, sqlite_workshop):
-    start(client)
-    address = client.get("/study/spots/next").json["trial"]["left"]
+    begin(client)
+    address = client.get("/study/spots/next").json["trial"]["pictures"]["left"]
     stranger, second = sqlite_workshop.client(), sqlite_workshop.client()
     start(second)
     for other in (stranger, second):
@@ -129,10 +143,10 @@ def test_other_browsers_get_neither_trials_nor_pictures(client, sqlite_workshop)
 
 
 def test_pictures_of_far_trials_are_not_to_be_had_yet(client):
-    start(client)
+    begin(client)
     trial = client.get("/study/spots/next").json["trial"]
-    assert client.get(trial["left"].replace("/0/", "/1/")).status_code == 200
-    assert client.get(trial["left"].replace("/0/", "/2/")).status_code == 404
+    assert client.get(trial["pictures"]["left"].replace("/0/", "/1/")).status_code == 200
+    assert client.get(trial["pictures"]["left"].replace("/0/", "/2/")).status_code == 404
 
 
 def test_only_the_holder_of_the_key_can_simulate(client, sqlite_workshop):
@@ -149,11 +163,11 @@ def test_only_the_holder_of_the_key_can_simulate(client, sqlite_workshop):
 
 def test_real_and_fake_cannot_be_told_by_headers_or_length(client, sqlite_workshop):
     """Served bytes differ inside the picture and nowhere else: same headers, same length."""
-    start(client)
+    begin(client)
     state = client.get("/study/spots/next").json
     lengths = set()
     while not state["done"]:
-        replies = {side: client.get(state["trial"][side]) for side in ("left", "right")}
+        replies = {side: client.get(state["trial"]["pictures"][side]) for side in ("left", "right")}
         headers = [
             {k: v for k, v in reply.headers.items() if k not in ("Date", "Set-Cookie")} for reply in replies.values()
         ]
@@ -169,12 +183,13 @@ def test_real_and_fake_cannot_be_told_by_headers_or_length(client, sqlite_worksh
 
 
 def test_left_is_as_often_real_as_fake(client, sqlite_workshop):
-    start(client)
+    begin(client)
     with reading(sqlite_workshop.engine) as db:
         sides = db.scalars(select(Trial.real_side).join(Session).where(Trial.kind == "main")).all()
     assert sorted(sides) == ["left"] * 4 + ["right"] * 4
     trial = client.get("/study/spots/next").json["trial"]
-    assert set(trial) == {"trial_index", "practice", "exposure_ms", "left", "right"}
+    assert set(trial) == {"trial_index", "practice", "exposure_ms", "pictures"}
+    assert set(trial["pictures"]) == {"left", "right"}
 
 
 def test_pages_allow_no_foreign_or_inline_script(client):

@@ -298,7 +298,7 @@ def test_a_table_without_a_design_gets_the_default_plan_and_the_report_says_so(r
     report, page = report_of(two_conditions())
     assert report["inputs"]["design_sha256"] is None
     assert "No study design came with the answers" in page
-    assert page.count("not used") == 3  # criteria
+    assert page.count("not used") == 4  # criteria
 
 
 def test_pictures_go_from_most_to_least_deceptive(reported: Path) -> None:
@@ -433,6 +433,10 @@ def test_a_damaged_export_is_told(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"design\.json cannot be read \(Is a directory\); export the study again"):
         write_report(source, tmp_path / "report")
     (source / "design.json").rmdir()
+    (source / "study.json").write_text("[]")
+    with pytest.raises(ReportError, match=r"study\.json does not say how many refused; export the study again"):
+        write_report(source, tmp_path / "report")
+    (source / "study.json").unlink()
     (source / "pairsets" / "cgan" / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match=r"manifest\.json: format is None"):
         write_report(source, tmp_path / "report")

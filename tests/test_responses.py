@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from protocol.responses import COLUMNS, ResponsesError, check_responses, format_time, read_responses, write_responses
+from protocol.responses import COLUMNS, ResponsesError, check_responses, format_time, read_responses, write_table
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 def written(folder: Path, *rows: dict[str, Any]) -> Path:
     path = folder / "responses.csv"
-    assert write_responses(path, rows) == len(rows)
+    assert write_table(path, rows, COLUMNS) == len(rows)
     return path
 
 
@@ -114,7 +114,7 @@ def test_a_file_that_is_absent_or_no_table_is_told(tmp_path: Path) -> None:
 
 def test_an_unknown_column_is_refused_when_writing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shoe_size"):
-        write_responses(tmp_path / "responses.csv", [row(shoe_size=43)])
+        write_table(tmp_path / "responses.csv", [row(shoe_size=43)], COLUMNS)
 
 
 def test_checking_leaves_the_given_table_as_it_was() -> None:

@@ -1,0 +1,60 @@
+"""A participant in a real browser: from consent to the trials, and through them to the code."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page
+
+# A trial that may be answered, in any layout.
+READY = "[data-response]:not([disabled])"
+PAUSES = ("#continue", "#go-on", "#rest-over", "#show-second", "#begin", "#back button")
+SEEN = "#stage .seen:not(#cross)"  # pictures or masks
+
+
+@contextmanager
+def watched_page(browser: Browser, tolerated: str = "ERR_INTERNET_DISCONNECTED", **context: object) -> Iterator[Page]:
+    """A page of a fresh profile; an error in the page's script or a refused resource fails the test, unless ``tolerated``."""
+    profile = browser.new_context(**context)  # type: ignore[arg-type]
+    page = profile.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    yield page
+    assert [p for p in problems if tolerated not in p] == []
+    profile.close()
+
+
+def consent(page: Page, survey: str) -> None:
+    """From the study's address to the screen before the first trial."""
+    page.goto(survey)
+    page.click("text=I agree")
+    page.click("form button")  # the instructions
+    page.wait_for_selector("#begin:visible")
+
+
+def enter(page: Page, survey: str) -> None:
+    """From the study's address to the first trial that may be answered."""
+    consent(page, survey)
+    page.click("#begin")
+    page.wait_for_selector(READY)
+
+
+def take_survey(page: Page, choose: Callable[[], object], go_on: Callable[[str], object] | None = None) -> str:
+    """From wherever the page is to the code; ``choose`` answers a trial, ``go_on`` leaves any screen in between."""
+    pauses = ", ".join(f"{button}:visible" for button in PAUSES)
+    while True:
+        page.wait_for_selector(f"{READY}, {pauses}, #code", timeout=20_000)
+        if page.query_selector("#code"):
+            return page.inner_text("#code")
+        waiting = [button for button in PAUSES if page.is_visible(button)]
+        if waiting:
+            (go_on or page.click)(waiting[0])
+            page.wait_for_selector(waiting[0], state="hidden")
+        elif page.query_selector(READY):
+            before = page.evaluate("performance.timeOrigin + document.querySelector('#progress').value")
+            choose()
+            page.wait_for_function(
+                f"""before => document.querySelector('#code') || !document.querySelector('{READY}')
+                    || performance.timeOrigin + document.querySelector('#progress').value > before""",
+                arg=before,
+            )
