@@ -36,7 +36,7 @@ _ZHANG: dict[str, Any] = {
     "presentation": "side_by_side",
     "question": "fake",
     "trials": {"practice": 10, "feedback": True, "main": 40},
-    "exposure": {"duration_ms": 1000},
+    "exposure": {"duration_ms": 1000, "mask_ms": 0},
     "assignment": {"conditions": "between"},
 }
 
@@ -67,7 +67,7 @@ PRESETS: dict[str, Preset] = {
         {
             "task": "yes_no",
             "trials": {"practice": 100, "feedback": True, "main": 100},
-            "exposure": {"duration_ms": UNLIMITED},
+            "exposure": {"duration_ms": UNLIMITED, "mask_ms": 0},
             "qualification": {"min_correct": 0.65},
             "assignment": {"conditions": "between"},
         },

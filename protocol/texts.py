@@ -77,7 +77,7 @@ Taking part is voluntary. You may stop at any time by closing the page, without 
 We store your choices, how long each took, and what your browser tells about your screen, under a random number. We do not
 ask for your name and do not store your network address.""",
     "de": """\
-Sie sind eingeladen, an einer Studie darüber teilzunehmen, wie echt computergemachte Bilder aussehen. Sie sehen Bilder und
+Sie sind eingeladen, an einer Studie darüber teilzunehmen, wie echt am Computer erzeugte Bilder aussehen. Sie sehen Bilder und
 sagen, welche davon Fotos sind und welche nicht. Es besteht kein Risiko außer dem, auf einen Bildschirm zu schauen.
 
 Die Teilnahme ist freiwillig. Sie können jederzeit und ohne Angabe von Gründen aufhören, indem Sie die Seite schließen.
@@ -85,7 +85,7 @@ Die Teilnahme ist freiwillig. Sie können jederzeit und ohne Angabe von Gründen
 Wir speichern Ihre Antworten, wie lange jede gedauert hat und was Ihr Browser über den Bildschirm mitteilt, unter einer
 zufälligen Nummer. Wir fragen nicht nach Ihrem Namen und speichern Ihre Netzwerkadresse nicht.""",
     "fr": """\
-Vous êtes invité(e) à participer à une étude sur le réalisme d'images faites par ordinateur. Vous verrez des images et direz
+Vous êtes invité(e) à participer à une étude sur le réalisme d'images générées par ordinateur. Vous verrez des images et direz
 lesquelles sont des photographies et lesquelles n'en sont pas. Il n'y a pas d'autre risque que celui de regarder un écran.
 
 La participation est volontaire. Vous pouvez arrêter à tout moment en fermant la page, sans donner de raison.
@@ -93,7 +93,7 @@ La participation est volontaire. Vous pouvez arrêter à tout moment en fermant 
 Nous enregistrons vos choix, le temps mis pour chacun et ce que votre navigateur indique sur votre écran, sous un numéro
 aléatoire. Nous ne demandons pas votre nom et n'enregistrons pas votre adresse réseau.""",
     "es": """\
-Le invitamos a participar en un estudio sobre lo realistas que parecen las imágenes hechas por ordenador. Verá imágenes y dirá
+Le invitamos a participar en un estudio sobre lo realistas que parecen las imágenes generadas por ordenador. Verá imágenes y dirá
 cuáles son fotografías y cuáles no. No hay más riesgo que el de mirar una pantalla.
 
 La participación es voluntaria. Puede dejarlo en cualquier momento cerrando la página, sin dar explicaciones.
@@ -107,7 +107,7 @@ No le preguntamos su nombre ni guardamos su dirección de red.""",
 
 我们会以随机编号保存您的选择、每次所用的时间，以及浏览器提供的屏幕信息。我们不会询问您的姓名，也不会保存您的网络地址。""",
     "ar": """\
-ندعوك إلى المشاركة في دراسة عن مدى واقعية الصور التي يصنعها الحاسوب. سترى صورًا وتقول أيها صور فوتوغرافية وأيها ليست كذلك.
+ندعوك إلى المشاركة في دراسة عن مدى واقعية الصور التي يصنعها الحاسوب. ستظهر لك صور، والمطلوب تحديد أيها صور فوتوغرافية وأيها ليست كذلك.
 لا توجد مخاطر تتجاوز النظر إلى شاشة.
 
 المشاركة طوعية. يمكنك التوقف في أي وقت بإغلاق الصفحة، دون ذكر أي سبب.

@@ -7,6 +7,7 @@ mistake is no finding.
 import io
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -85,6 +86,7 @@ def is_read(plate: Plate, answer: str) -> bool:
     return [unicodedata.decimal(char, None) for char in written] == [int(char) for char in plate.digit]
 
 
+@lru_cache(maxsize=64)  # a page that is loaded again, or asked for by two at once
 def render_plate(plate: Plate, size_px: int = 400) -> bytes:
     """The plate as a square palette PNG; the same dots at every size."""
     dots = lay_dots(plate)

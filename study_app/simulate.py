@@ -14,11 +14,12 @@ from itsdangerous import URLSafeTimedSerializer
 from sqlalchemy import Engine, select
 
 from protocol.design import StudyDesign
+from study_app.answers import side_taken_for_real
 from study_app.db import reading
 from study_app.entrance import TICKET, simulation_tokens
 from study_app.observers import Observers, SimulationError, Truth, choose_side
 from study_app.recruitment import SIMULATED
-from study_app.sessions import find_session, side_taken_for_real
+from study_app.sessions import find_session
 from study_app.simulated_forms import fill_form
 from study_app.studies import design_of, find_study, study_progress
 from study_app.tables import Condition, Pair, Session, Trial

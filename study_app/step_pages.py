@@ -9,23 +9,23 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
-from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as BaseResponse
 
 from protocol.design import StudyDesign
 from protocol.sections import Question
 from study_app import screen_check
+from study_app.answers import count_correct
 from study_app.colour_screening import judged, read_plates, session_plates
 from study_app.comprehension import count_wrong, options_in_order, right_option, wrong_answers
 from study_app.db import reading, writing
 from study_app.plates import render_plate
 from study_app.questions import check_answers
 from study_app.road import next_step
-from study_app.sessions import count_correct, end_session, record_step
+from study_app.sessions import end_session, record_step
 from study_app.stopping import full_quota
 from study_app.studies import design_of
-from study_app.tables import PREVIEW, Session, Study
+from study_app.tables import Session
 from study_app.visits import ADDRESS, address_of, engine, own_session, own_session_or_refuse, study_or_404
 
 bp = Blueprint("step_pages", __name__, url_prefix=ADDRESS)
@@ -113,11 +113,8 @@ def _take_questions(visit: Visit) -> str | None:
     if problems:
         return _show_questions(visit, given=given, problems=problems)
     db, session, design, step = visit
-    if design.stopping.quotas:  # one at a time, or the last place would be given twice
-        db.execute(select(Study.id).where(Study.id == session.study_id).with_for_update())
-    is_kept = record_step(db, session, step, values)
-    is_counted = is_kept and step == "questions" and session.participant.origin != PREVIEW
-    if is_counted and full_quota(db, session, design, dict(values), datetime.now(UTC)):
+    is_first = record_step(db, session, step, values)
+    if is_first and step == "questions" and full_quota(db, session, design, dict(values), datetime.now(UTC)):
         end_session(session, design, "full")
     return None
 

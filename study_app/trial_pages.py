@@ -14,9 +14,9 @@ from sqlalchemy.orm import joinedload
 from werkzeug.wrappers import Response as BaseResponse
 
 from protocol.design import StudyDesign
+from study_app.answers import Answer, OutOfTurnError, next_trials, record_response
 from study_app.db import reading, writing
 from study_app.road import TRIALS, next_step, steps_before
-from study_app.sessions import Answer, OutOfTurnError, next_trials, record_response
 from study_app.store import ServedPictures, StoreError
 from study_app.studies import design_of
 from study_app.tables import Pair, Session, Trial

@@ -183,7 +183,7 @@ def test_cyclegan_asks_for_the_real_one():
         ({"recruitment": {"source": "sona"}}, "recruitment: SONA grants credit at an address of its own"),
         ({"recruitment": {"completion_url": "http://x"}}, r"recruitment\.completion_url: .*match pattern"),
         ({"stopping": {"until": date(2027, 1, 31)}}, r"stopping\.until: give a moment with its time zone"),
-        ({"stopping": {"until": datetime(2027, 1, 31, 18)}}, r"stopping\.until: a moment needs its time zone"),
+        ({"stopping": {"until": datetime(2027, 1, 31, 18)}}, r"stopping\.until: give a moment with its time zone"),
         (
             {"stopping": {"quotas": [{"question": "age", "answer": "9", "participants": 3}]}},
             r"stopping\.quotas: 'age' is no single choice asked before the trials",

@@ -6,20 +6,16 @@ import pytest
 from sqlalchemy import func, select
 
 from protocol.design import parse_design
+from study_app.answers import Answer, OutOfTurnError, next_trials, record_response, side_taken_for_real
 from study_app.db import reading, writing
 from study_app.sessions import (
-    Answer,
     Arrival,
-    OutOfTurnError,
     StudyClosedError,
     TookPartError,
     done_steps,
     find_session,
     new_session_id,
-    next_trials,
-    record_response,
     record_step,
-    side_taken_for_real,
     start_session,
 )
 from study_app.studies import close_study, design_of, find_study, study_progress

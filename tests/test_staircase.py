@@ -8,9 +8,10 @@ from pictures import write_pictures
 from sqlalchemy import select
 
 from protocol.sections import Staircase
+from study_app.answers import Answer, next_trials, record_response
 from study_app.db import reading, writing
 from study_app.observers import Observers
-from study_app.sessions import Answer, find_session, new_session_id, next_trials, record_response, start_session
+from study_app.sessions import find_session, new_session_id, start_session
 from study_app.staircase import next_exposure_ms
 from study_app.studies import design_of, find_study
 from study_app.tables import Pair, Session, Trial

@@ -2,19 +2,14 @@
 
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from threading import Barrier, BrokenBarrierError
 
 import pytest
 from sqlalchemy import select
 from test_participate import start
 from test_questions import MEASURED
 
-from study_app import step_pages
 from study_app.colour_screening import session_plates
 from study_app.db import reading
-from study_app.stopping import full_quota
 from study_app.studies import design_of
 from study_app.tables import Session, Step, Trial
 
@@ -179,26 +174,6 @@ def test_a_full_group_is_sent_on_kindly_and_others_go_on(workshop):
         assert send(other, "questions", **ANSWERS | {"sex": sex}).headers["Location"] == leads_to
         assert session_of(workshop).outcome == outcome
     assert other.get("/study/spots/done").headers["Location"] == address("instructions")
-
-
-def test_the_last_place_of_a_group_is_given_once(workshop, monkeypatch):
-    both_counted = Barrier(2)
-
-    def wait_for_the_other(*given):
-        is_full = full_quota(*given)
-        with suppress(BrokenBarrierError):
-            both_counted.wait(timeout=2)
-        return is_full
-
-    monkeypatch.setattr(step_pages, "full_quota", wait_for_the_other)
-    quotas = [{"question": "sex", "answer": "f", "participants": 1}]
-    workshop.create_study(questions=QUESTIONS, stopping={"quotas": quotas})
-    clients = [workshop.client() for _ in range(2)]
-    for client in clients:
-        start(client)
-    with ThreadPoolExecutor(len(clients)) as pool:
-        replies = list(pool.map(lambda client: send(client, "questions", **ANSWERS), clients))
-    assert sorted(reply.headers["Location"] for reply in replies) == ["/study/spots/done"] + [address("instructions")]
 
 
 # The screen.

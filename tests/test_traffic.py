@@ -46,15 +46,15 @@ class Traffic:
         )
 
 
-@pytest.fixture(params=LAYOUTS)
-def sitting(request, browser, sqlite_workshop, serve):
-    """The traffic of a whole sitting with catch trials and repeats, a reload and a resume; layout, trials, database."""
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_whole_sitting_tells_nothing_before_the_answer_is_in(browser, sqlite_workshop, serve, layout):
+    """With catch trials and repeats, a reload, and a resume by the study's address."""
     write_pictures(sqlite_workshop.folder / "obvious", "catch", strength=0.0)
     sqlite_workshop.create_study(
         exposure={"duration_ms": 50, "fixation_ms": 0, "between_ms": 0, "mask_ms": 50},
         trials={"practice": 1, "main": 4, "catch": 1, "repeat": 1},
         catch={"pairset": "obvious"},
-        **LAYOUTS[request.param],
+        **LAYOUTS[layout],
     )
     survey = serve(sqlite_workshop) + "/study/spots/"
     traffic = Traffic()
@@ -81,17 +81,21 @@ def sitting(request, browser, sqlite_workshop, serve):
         secrets += [*db.scalars(select(Image.sha256)), *db.scalars(select(Pair.pair))]
         secrets += db.scalars(select(Pair.photo_sha256)).all()
     assert {trial.kind for trial in trials} == {"practice", "main", "catch", "repeat"}
-    return request.param, traffic, trials, [*secrets, str(sqlite_workshop.folder)]
+    assert_words_tell_nothing(traffic, [*secrets, str(sqlite_workshop.folder)])
+    assert_trials_are_described_alike(traffic, len(trials), PLACES[layout])
+    assert_pictures_are_fetched_alike(traffic, len(trials), PLACES[layout])
+    assert_markup_is_the_same(traffic, len(trials), PLACES[layout])
 
 
-def test_traffic_tells_nothing_before_the_answer_is_in(sitting):
-    layout, traffic, trials, secrets = sitting
+def assert_words_tell_nothing(traffic, secrets):
     # The program itself is the same for everybody.
     everything = json.dumps([one for one in traffic.exchanges if "/static/" not in one["url"]])
     for secret in [*secrets, "real_side", "-real", "-fake", "pair_id", "catch", "repeat", '\\"kind', "obvious"]:
         assert secret not in everything, secret
 
-    # JSON: before its answer a trial is described by these keys alone, and their values are no one's real side.
+
+def assert_trials_are_described_alike(traffic, n_trials, places):
+    # Before its answer a trial is described by these keys alone, and their values are no one's real side.
     described, told = {}, []
     for exchange in traffic.exchanges:
         if not exchange["headers"].get("content-type", "").startswith("application/json"):
@@ -104,43 +108,48 @@ def test_traffic_tells_nothing_before_the_answer_is_in(sitting):
             assert set(state) == {"done"}
             continue
         assert set(state["progress"]) == {"answered", "total", "practice"}
-        assert state["progress"]["total"] == len(trials)
+        assert state["progress"]["total"] == n_trials
         for trial in [state["trial"], *state["upcoming"]]:
             described.setdefault(trial["trial_index"], []).append(trial)
     assert told == [0]
-    assert sorted(described) == list(range(len(trials)))
+    assert sorted(described) == list(range(n_trials))
     for index, descriptions in described.items():
         for trial in descriptions:
             assert set(trial) == {"trial_index", "practice", "exposure_ms", "pictures"}
             assert trial["practice"] == (index == 0)
             assert trial["exposure_ms"] == 50
-            assert list(trial["pictures"]) == PLACES[layout]
+            assert list(trial["pictures"]) == places
             stems = {address.removesuffix(f"/{index}/{place}") for place, address in trial["pictures"].items()}
             assert len(stems) == 1
             assert re.fullmatch("/study/spots/picture/[0-9a-f]{32}", stems.pop())
 
-    # Pictures: headers and size are the same for all; requests differ by nothing but trial and place, also on a reload.
+
+def assert_pictures_are_fetched_alike(traffic, n_trials, places):
+    # Headers and size are the same for all; requests differ by nothing but trial and place, also on a reload.
     requested, replied = {}, set()
     for exchange in traffic.exchanges:
         if match := re.search(r"/picture/[0-9a-f]+/(\d+)/(\w+)$", exchange["url"]):
-            replied.add(json.dumps({k: v for k, v in exchange["headers"].items() if k not in ("date", "set-cookie")}))
+            replied.add(
+                json.dumps(
+                    {k: v for k, v in exchange["headers"].items() if k not in ("date", "set-cookie")}, sort_keys=True
+                )
+            )
             sent = {k: v for k, v in exchange["request"].items() if k not in ("date", "cookie")}
             requested.setdefault(int(match[1]), {}).setdefault(match[2], []).append(sent)
     assert len(replied) == 1
-    assert sorted(requested) == list(range(len(trials)))
-    for index, places in requested.items():
-        assert set(places) == set(PLACES[layout])
-        one, *others = places.values()
+    assert sorted(requested) == list(range(n_trials))
+    for index, by_place in requested.items():
+        assert set(by_place) == set(places)
+        one, *others = by_place.values()
         assert all(sent == one for sent in others), f"trial {index}"
 
 
-def test_page_source_of_a_trial_is_the_same_whatever_it_shows(sitting):
-    layout, traffic, trials, _ = sitting
-    assert len(traffic.markup) == len(trials)
+def assert_markup_is_the_same(traffic, n_trials, places):
+    assert len(traffic.markup) == n_trials
     plain = set()
     for markup in traffic.markup:
         addresses = re.findall(r'src="([^"]+)"', markup)
-        assert [address.rsplit("/", 1)[1] for address in addresses] == PLACES[layout]
+        assert [address.rsplit("/", 1)[1] for address in addresses] == places
         without = re.sub(r"/picture/[0-9a-f]+/\d+/", "/picture/", markup)
         without = re.sub(r'(\sclass="(correct|wrong)?"|value="\d+"|max="\d+"|\d+ of \d+)', "", without)
         plain.add(without)

@@ -222,7 +222,7 @@ def test_answers_survive_closed_tabs_and_clocks_that_were_set(browser, sqlite_wo
         enter(first, url)
         context, page = first.context, first
         for visit, days in enumerate((0, -10, 10)):
-            page.evaluate("window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
+            page.evaluate("() => { window.fetch = () => Promise.reject(new TypeError('Failed to fetch')); }")
             page.keyboard.press("ArrowLeft")
             page.wait_for_selector("#notice:visible")
             assert "Your answers are safe" in page.inner_text("#notice")

@@ -216,7 +216,7 @@ def test_browser_is_led_back_to_prolific_once_unless_it_stays(browser, sqlite_wo
     assert page.is_hidden("#leaving")  # who comes back is not sent away again
     page.clock.fast_forward(60_000)
     with page.expect_navigation(url="https://app.prolific.com/**"):
-        page.click("text=Go back to Prolific")
+        page.click("text=Return to Prolific")
     assert len(gone_to) == 2
     context.close()
 
