@@ -51,7 +51,7 @@ def at(design: StudyDesign, key: str) -> object:
 
 def with_other(protocol: str, key: str, value: object) -> StudyDesign:
     """The same study but for one setting."""
-    other = OTHERS[key][value] if key in OTHERS else value * 3  # type: ignore[operator, index]
+    other = OTHERS[key][value] if key in OTHERS else value * 3 or 120  # type: ignore[operator, index]
     *section, name = key.split(".")
     return study(protocol, **({section[0]: {name: other}} if section else {name: other}))
 
