@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import requests
+from playwright.sync_api import Page
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -33,8 +34,10 @@ def main(original: Path) -> None:
             page = browser.new_page(viewport={"width": 900, "height": 600}, device_scale_factor=1.5)
             page.goto(f"http://127.0.0.1:{PORT}/study/demo/")
             page.click("text=I agree")
+            page.click("#ready .primary")  # the screen suits
+            understand(page)
             page.click("#begin")
-            page.wait_for_selector("#left img")
+            page.wait_for_selector("#left img.seen")
             page.screenshot(path=ROOT / "docs" / "survey.png")
             page.goto((demo / "report" / "report.html").resolve().as_uri())
             page.set_viewport_size({"width": 1000, "height": 1000})
@@ -44,6 +47,14 @@ def main(original: Path) -> None:
         server.terminate()
         server.wait()
         shutil.rmtree(demo.parent)
+
+
+def understand(page: Page) -> None:
+    """Answer the comprehension question of the instructions right: the task stands in bold above it."""
+    task = page.inner_text(".task").rstrip(". ").replace(" of each picture", "")
+    page.click(f'label.choice:has-text("{task}")')
+    page.click("form .primary")
+    page.wait_for_selector("#begin:visible")
 
 
 def await_survey(url: str) -> None:

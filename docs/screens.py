@@ -10,15 +10,20 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from pictures import await_survey, understand
 from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.extend([str(ROOT), str(ROOT / "tests")])  # after this folder: both have a pictures.py
 PORT = 8766
-SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+Take = Callable[[str, str], None]  # photographs the page: name and caption of the screen
+SIZES: dict[str, ViewportSize] = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
 OUT = ROOT / "docs" / "screens"
 
 HEAD = """\
@@ -89,7 +94,7 @@ class Album:
 
     captions: dict[str, str] = field(default_factory=dict)
 
-    def photograph(self, page, size: str, name: str, caption: str) -> None:  # type: ignore[no-untyped-def]
+    def photograph(self, page: Page, size: str, name: str, caption: str) -> None:
         page.evaluate("Promise.all([...document.images].map((one) => one.decode().catch(() => {})))")
         page.wait_for_timeout(150)  # focus rings are there
         data = page.screenshot(full_page=True)
@@ -100,7 +105,6 @@ class Album:
 
 def main(demo: Path) -> None:
     import chromium
-    from pictures import await_survey
     from playwright.sync_api import sync_playwright
 
     OUT.mkdir(exist_ok=True)
@@ -147,10 +151,10 @@ def make_studies(instance: Path, demo: Path) -> None:
         run("study", "create", str(path), "--instance", str(instance))
 
 
-def walk_all(browser, size: str, viewport: dict[str, int], album: Album) -> None:  # type: ignore[no-untyped-def]
+def walk_all(browser: Browser, size: str, viewport: ViewportSize, album: Album) -> None:
     """Every study once, each as a participant of its own."""
 
-    def visit(study: str, **context: object):  # type: ignore[no-untyped-def]
+    def visit(study: str, **context: Any) -> tuple[Page, Take]:
         page = browser.new_context(viewport=viewport, **context).new_page()
         page.goto(address(study))
         return page, lambda name, caption: album.photograph(page, size, name, caption)
@@ -173,9 +177,9 @@ def walk_all(browser, size: str, viewport: dict[str, int], album: Album) -> None
     take("arabic-questions", "Questions in Arabic")
 
 
-def _walk_trial(page, take, study: str, caption: str) -> None:  # type: ignore[no-untyped-def]
+def _walk_trial(page: Page, take: Take, study: str, caption: str) -> None:
     page.click("text=I agree")
-    _understand(page)
+    understand(page)
     take(f"{study}-ready", f"Before the first trial ({study.replace('-', ' ')})")
     page.click("#begin")
     if study == "sequential":
@@ -185,15 +189,7 @@ def _walk_trial(page, take, study: str, caption: str) -> None:  # type: ignore[n
     take(f"{study}-trial", caption)
 
 
-def _understand(page) -> None:  # type: ignore[no-untyped-def]
-    """Answer the comprehension question right: the task stands in bold above it."""
-    task = page.inner_text(".task").rstrip(". ").replace(" of each picture", "")
-    page.click(f'label.choice:has-text("{task}")')
-    page.click("form .primary")
-    page.wait_for_selector("#begin:visible")
-
-
-def _walk_everything(page, take) -> None:  # type: ignore[no-untyped-def]
+def _walk_everything(page: Page, take: Take) -> None:
     """The longest road: every step that a study can have."""
     take("consent", "Language and consent")
     page.click("text=I agree")
@@ -218,7 +214,7 @@ def _walk_everything(page, take) -> None:  # type: ignore[no-untyped-def]
     )
     page.click("form .primary")
     take("instructions-wrong", "The task was misunderstood")
-    _understand(page)
+    understand(page)
     page.click("#begin")
     page.wait_for_selector("[data-response]:not([disabled])")
     take("choose", "The pictures are gone: choose")

@@ -100,7 +100,9 @@ class Question(Section):
 
     kind: Literal["single", "multiple", "number", "text", "likert"]
     label: Text
-    options: dict[Annotated[str, StringConstraints(pattern=r"^[^\s](.*[^\s])?$", max_length=100)], Text] | None = None
+    options: dict[Annotated[str, StringConstraints(pattern=r"^[^\r\n]*\S[^\r\n]*$", max_length=100)], Text] | None = (
+        None
+    )
     min: float | None = None
     max: float | None = None
     points: Annotated[int, Field(ge=2, le=11)] = 7

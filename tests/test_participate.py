@@ -49,7 +49,7 @@ def test_whole_road_ends_with_a_code(client, sqlite_workshop):
             assert client.get(state["trial"]["pictures"][side]).data.startswith(b"\x89PNG")
         state = answer(client, state["trial"]["trial_index"]).json["next"]
     page = client.get("/study/spots/done").text
-    assert re.search(r'<output id="code">[A-Z2-9]{10}</output>', page)
+    assert re.search(r'<output id="code" dir="ltr">[A-Z2-9]{10}</output>', page)
     assert client.get("/study/spots/").headers["Location"] == "/study/spots/done"
     with reading(sqlite_workshop.engine) as db:
         assert db.scalar(select(func.count(Response.id))) == db.scalar(select(func.count(Trial.id))) == 10

@@ -86,7 +86,7 @@ def test_code_appears_only_when_every_answer_is_stored(sqlite_workshop):
     with reading(sqlite_workshop.engine) as db:
         assert db.scalar(select(func.count(Response.id))) == 2
     page = client.get("/study/spots/done").text
-    assert '<output id="code">GOOD</output>' in page
+    assert '<output id="code" dir="ltr">GOOD</output>' in page
     assert 'href="https://app.prolific.com/submissions/complete?cc=GOOD" data-seconds="10"' in page
 
 
@@ -165,7 +165,7 @@ def test_worker_who_returned_and_accepted_anew_hands_in_the_new_assignment(sqlit
     page = client.get("/study/spots/done").text
     assert 'action="https://workersandbox.mturk.com/mturk/externalSubmit"' in page
     assert 'name="assignmentId" value="A2"' in page
-    code = re.search(r'<output id="code">([A-Z2-9]{10})</output>', page)[1]
+    code = re.search(r'<output id="code" dir="ltr">([A-Z2-9]{10})</output>', page)[1]
     assert f'name="code" value="{code}"' in page
 
 
