@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 from protocol import InputError
 from protocol.presets import DEFAULT_PRESET, PRESETS
 from protocol.sections import (
+    WRITTEN,
     Analysis,
     Assignment,
     Catch,
@@ -97,16 +98,30 @@ class StudyDesign(Section):
                 f"trials.catch is {trials.catch} beside {trials.main + trials.repeat} others; they never stand side by "
                 f"side, so give half as many at most"
             )
-        if trials.catch and self.catch is None:
-            raise ValueError('trials.catch needs pairs with an obvious answer; add [catch] pairset = "…"')
+        if bool(trials.catch) != (self.catch is not None):
+            raise ValueError(
+                'trials.catch and pairs with an obvious answer, [catch] pairset = "…", come together; give both or neither'
+            )
+        if self.catch and self.catch.max_missed is not None and self.catch.max_missed >= trials.catch:
+            raise ValueError(
+                f"catch.max_missed is {self.catch.max_missed} of {trials.catch} catch trials, which nobody exceeds; lower it"
+            )
         return self
 
     @model_validator(mode="after")
     def _sections_fit_each_other(self) -> "StudyDesign":
         if (self.exposure.duration_ms == "adaptive") != (self.staircase is not None):
             raise ValueError('exposure.duration_ms = "adaptive" and a [staircase] come together; give both or neither')
-        if self.catch and "catch" in self.conditions:
+        if "catch" in self.conditions:
             raise ValueError("a condition is called 'catch', as catch trials are in the response table; rename it")
+        if self.exposure.mask_ms and self.exposure.duration_ms == "unlimited":
+            raise ValueError("exposure.mask_ms: nothing follows pictures that stay until the answer; set mask_ms = 0")
+        strict = self.instructions.max_attempts or (self.catch and self.catch.max_missed is not None)
+        if strict and self.recruitment.source == "prolific" and self.recruitment.failed_checks is None:
+            raise ValueError(
+                "whoever fails the checks needs a code that Prolific knows; add recruitment.failed_checks, or leave out "
+                "catch.max_missed and instructions.max_attempts"
+            )
         if self.qualification and not self.trials.practice:
             raise ValueError("a qualification is decided by practice trials; give trials.practice")
         for quota in self.stopping.quotas:
@@ -217,6 +232,8 @@ def _first_problem(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{key} is missing; add it"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        message = WRITTEN.get(first["ctx"]["pattern"], "is written in a way that is not taken")
     return f"{key}: {message} (found {first['input']!r:.80})" if key else message
 
 

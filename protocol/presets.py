@@ -67,7 +67,7 @@ PRESETS: dict[str, Preset] = {
         {
             "task": "yes_no",
             "trials": {"practice": 100, "feedback": True, "main": 100},
-            "exposure": {"duration_ms": UNLIMITED, "mask_ms": 0},
+            "exposure": {"duration_ms": UNLIMITED},
             "qualification": {"min_correct": 0.65},
             "assignment": {"conditions": "between"},
         },

@@ -35,6 +35,7 @@ FURTHER_COLUMNS = {
     "repeat_of": "trial_index of the trial that this repeat shows again; empty for other kinds",
     "exposure_second_measured_ms": "measured exposure of the second picture, when sequential, milliseconds",
     "frame_interval_ms": "time between two frames of the participant's screen, milliseconds",
+    "picture_width_px": "width of a picture as it was shown, CSS pixels",
     "focus_lost": "true where the page was hidden or lost the focus while the pictures were there",
     "presentations": "how often the trial was shown: more than once after a reload",
     "input_method": "mouse, touch, pen or keyboard",

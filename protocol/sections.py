@@ -1,13 +1,35 @@
 """The sections of a study.toml, one class each, frozen and checked."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from protocol.texts import Language, Text
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+CODE = r"^[A-Za-z0-9_-]{1,64}$"
+ADDRESS = r"^https://[^\s<>\"]+$"
+OPTION = r"^[^\r\n]*\S[^\r\n]*$"
+# What these patterns ask for, in words.
+WRITTEN = {
+    NAME: "a name has 1 to 64 characters of a-z, 0-9, - and _, and begins with a letter or digit",
+    CODE: "a code has 1 to 64 letters, digits, - and _",
+    ADDRESS: "an address begins with https:// and has no spaces",
+    OPTION: "an option is one line, and not empty",
+}
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Code = Annotated[str, StringConstraints(pattern=CODE)]
 FolderPath = Annotated[str, StringConstraints(pattern=r"^[^\x00]+$")]
 Share = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -100,9 +122,7 @@ class Question(Section):
 
     kind: Literal["single", "multiple", "number", "text", "likert"]
     label: Text
-    options: dict[Annotated[str, StringConstraints(pattern=r"^[^\r\n]*\S[^\r\n]*$", max_length=100)], Text] | None = (
-        None
-    )
+    options: dict[Annotated[str, StringConstraints(pattern=OPTION, max_length=100)], Text] | None = None
     min: float | None = None
     max: float | None = None
     points: Annotated[int, Field(ge=2, le=11)] = 7
@@ -116,6 +136,8 @@ class Question(Section):
     @classmethod
     def _list_of_words(cls, value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(one, str) for one in value):
+            if len(set(value)) < len(value):
+                raise ValueError("two options are the same; remove one")
             return {one: one for one in value}
         return value
 
@@ -126,6 +148,12 @@ class Question(Section):
                 "a choice needs options, such as options = ['yes', 'no']"
                 if self.kind in ("single", "multiple")
                 else f"a question of kind {self.kind} has no options; remove them"
+            )
+        if self.kind != "number" and (self.min is not None or self.max is not None):
+            raise ValueError(f"min and max bound a number, and this is of kind {self.kind}; a Likert scale has points")
+        if self.kind != "likert" and (self.low is not None or self.high is not None):
+            raise ValueError(
+                f"low and high name the ends of a Likert scale, and this is of kind {self.kind}; remove them"
             )
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min:g} is above max {self.max:g}; exchange them")
@@ -180,16 +208,21 @@ class Recruitment(Section):
     """
 
     source: Literal["link", "invitation", "prolific", "mturk", "sona"] = "link"
-    completed: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
-    screened_out: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
-    failed_checks: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
-    completion_url: Annotated[str, StringConstraints(pattern=r"^https://[^\s<>\"]+$", max_length=2000)] | None = None
+    completed: Code | None = None
+    screened_out: Code | None = None
+    failed_checks: Code | None = None
+    completion_url: Annotated[str, StringConstraints(pattern=ADDRESS, max_length=2000)] | None = None
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> "Recruitment":
         if self.source == "prolific" and self.completed is None:
             raise ValueError('Prolific gives a completion code when a study is made there; add completed = "CODE"')
-        if self.source == "sona" and self.completion_url is None:
+        unknown = set(re.findall(r"\{[^}]*\}", self.completion_url or "")) - {"{id}", "{code}"}
+        if unknown:
+            raise ValueError(
+                f"completion_url: {min(unknown)} is nothing that can be filled in; {{id}} and {{code}} are"
+            )
+        if self.source == "sona" and "{id}" not in (self.completion_url or ""):
             raise ValueError(
                 "SONA grants credit at an address of its own; add completion_url = "
                 '"https://….sona-systems.com/webstudy_credit.aspx?experiment_id=…&credit_token=…&survey_code={id}"'
@@ -240,4 +273,10 @@ class Analysis(Section):
     max_one_side: Annotated[float, Field(gt=0.5, le=1)] | None = None
 
 
-Languages = Annotated[tuple[Language, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+def _once_each(languages: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(languages)) < len(languages):
+        raise ValueError("a language is listed twice; remove one")
+    return languages
+
+
+Languages = Annotated[tuple[Language, ...], BeforeValidator(_as_tuple), Field(min_length=1), AfterValidator(_once_each)]

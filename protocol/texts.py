@@ -47,10 +47,19 @@ def in_language(text: str | dict[str, str], language: str) -> str:
     return text if isinstance(text, str) else text[language]
 
 
+# Tables whose keys are names of the user's, which may look like a language.
+NAMED_BY_USER = frozenset({"conditions", "questions", "options"})
+
+
 def texts_of(section: BaseModel, where: str = "") -> Iterator[tuple[str, dict[str, str]]]:
     """Every text of a section that is given by language, with the keys that lead to it."""
     for name in type(section).model_fields:
-        yield from _texts(getattr(section, name), f"{where}{name}")
+        value = getattr(section, name)
+        if name in NAMED_BY_USER and isinstance(value, dict):
+            for key, one in value.items():
+                yield from _texts(one, f"{where}{name}.{key}")
+        else:
+            yield from _texts(value, f"{where}{name}")
 
 
 def _texts(value: Any, where: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -59,12 +68,8 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, dict[str, str]]]:
     elif isinstance(value, tuple):
         for i, one in enumerate(value):
             yield from _texts(one, f"{where}[{i}]")
-    elif isinstance(value, dict) and value:
-        if all(isinstance(one, str) for one in value.values()) and set(value) <= set(LANGUAGES):
-            yield where, value
-        else:
-            for key, one in value.items():
-                yield from _texts(one, f"{where}.{key}")
+    elif isinstance(value, dict):
+        yield where, value
 
 
 DEFAULT_CONSENT = {

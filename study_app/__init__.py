@@ -50,6 +50,7 @@ def create_app(engine: Engine, store: Place, secret: str, report: Path | None = 
         SESSION_COOKIE_NAME="realism",
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(days=30),
+        SESSION_REFRESH_EACH_REQUEST=False,  # a late reply would bring back what the cookie held before
         MAX_CONTENT_LENGTH=64 * 1024,
     )
     app.extensions["engine"] = engine

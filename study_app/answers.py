@@ -75,7 +75,8 @@ def record_response(
         raise OutOfTurnError(f"trial {answer.trial_index} was answered before trial {upcoming[0].trial_index}")
     now = datetime.now(UTC)
     # Onset by the server's clock, reckoned back: the browser's clock may be wrong, and sending may have been delayed.
-    presented_at = now - timedelta(milliseconds=answer.elapsed_ms)
+    # Not before the session: after a reload only the device's date knows how long ago onset was.
+    presented_at = max(now - timedelta(milliseconds=answer.elapsed_ms), session.started_at)
     response = Response(
         trial_id=trial.id,
         chosen_side=side_taken_for_real(answer.response, design),

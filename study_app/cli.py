@@ -153,7 +153,10 @@ def show(name: str, config: Config, as_json: bool) -> None:
     for condition, pairs in progress.conditions.items():
         click.echo(f"  condition {condition}: {pairs} pairs")
     for origin, started in progress.started.items():
-        click.echo(f"  {origin}: {started} started, {progress.completed[origin]} completed")
+        ended = {"completed": 0, **progress.outcomes[origin]}
+        click.echo(f"  {origin}: {started} started, " + ", ".join(f"{n} {word}" for word, n in ended.items()))
+    if progress.refusals:
+        click.echo(f"  {progress.refusals} declined")
     click.echo(f"  {progress.responses} answers")
 
 
@@ -190,21 +193,27 @@ def serve(
     Example:  realism serve --preview flowers
     """
     from study_app.db import open_migrated, reading
+    from study_app.recruitment import participants_link
     from study_app.recruitment_cli import preview_link
     from study_app.serve import serve as run
-    from study_app.studies import find_study, open_study_names
+    from study_app.studies import find_study, open_designs
 
     with reading(open_migrated(config.database)) as db:
-        names = open_study_names(db)
+        designs = open_designs(db)
         if preview is not None:
             find_study(db, preview)
 
     def announce(address: str) -> None:
         if preview is not None:
             click.echo(f"Preview: {preview_link(config, address, preview)}")
-        for name in names:
-            click.echo(f"Survey:  {address}/study/{name}/")
-        if not names:
+        for design in designs:
+            if design.recruitment.source == "invitation":
+                click.echo(
+                    f"Survey:  {design.name} is by invitation; 'realism study invitations {design.name}' lists the links"
+                )
+            else:
+                click.echo(f"Survey:  {participants_link(address, design)}")
+        if not designs:
             click.echo("No study is open; make one with 'realism study create'.")
         if report:
             click.echo(f"Report:  {address}/report/")

@@ -11,7 +11,7 @@ from protocol import InputError
 from study_app.config import Config, read_secret
 from study_app.db import open_migrated, reading
 from study_app.store import check_store
-from study_app.studies import open_study_names
+from study_app.studies import open_designs
 
 TRAIN = ("torch", "torchvision", "safetensors", "tensorboard")
 ONNX = ("onnx", "onnxruntime", "onnxscript")
@@ -62,7 +62,7 @@ def _database(config: Config) -> Finding:
     try:
         engine = open_migrated(config.database)
         with reading(engine) as db:
-            names = open_study_names(db)
+            names = [design.name for design in open_designs(db)]
     except InputError as error:
         return Finding("Database", False, str(error))
     return Finding("Database", True, f"{engine.dialect.name}, open studies: {', '.join(names) or 'none'}")

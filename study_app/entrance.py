@@ -227,14 +227,27 @@ def declined(name: str) -> BaseResponse | str:
     arguments = known_arguments(design, request.args)
     if request.method == "GET":
         return _back(name, arguments)
-    if _origin(arguments) == "human":
-        with writing(engine()) as db:
+    with writing(engine()) as db:
+        if any(session.participant.origin == "human" for session in browsers_sessions(db, name)):
+            return message(
+                _("You have begun this study already"),
+                _("You may stop at any time by closing the page. What you answered so far is stored."),
+            )
+        if _origin(arguments) == "human" and _is_ours(request.form.get(TICKET, ""), name):
             record_refusal(db, study, spoken())
     return message(
         _("You chose not to take part"),
         _("That is fine. Nothing about you was stored. You may close this page."),
         more=how_to_return(design),
     )
+
+
+def _is_ours(ticket: str, name: str) -> bool:
+    """Whether the form is one of this study's consent page, so that what is posted by others is not counted."""
+    try:
+        return bool(_tickets().loads(ticket, max_age=DAY_S)["study"] == name)
+    except BadSignature:
+        return False
 
 
 @bp.get("/on")

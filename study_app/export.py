@@ -109,6 +109,7 @@ def _answer(response: Response) -> dict[str, Any]:
         "answered_at": format_time(response.answered_at),
         "exposure_second_measured_ms": response.exposure_second_measured_ms,
         "frame_interval_ms": response.frame_interval_ms,
+        "picture_width_px": response.picture_width_px,
         "focus_lost": None if response.focus_lost is None else str(response.focus_lost).lower(),
         "presentations": response.presentations,
         "input_method": response.input_method,

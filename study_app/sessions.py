@@ -174,7 +174,7 @@ def end_session(session: Session, design: StudyDesign, outcome: str) -> None:
     expected = getattr(design.recruitment, outcome, None)
     if expected is not None:
         session.completion_code = expected
-    elif outcome == "completed" or (outcome == "failed_checks" and session.completed_at is not None):
+    elif session.completed_at is not None and design.recruitment.source != "prolific":  # Prolific knows only its own
         session.completion_code = "".join(secrets.choice(CODE_ALPHABET) for _ in range(10))
 
 

@@ -19,7 +19,7 @@ from study_app.assignment import CATCH, AvailablePair, draw_trials
 from study_app.db import reading, writing
 from study_app.stopping import why_not_open
 from study_app.store import AT_ONCE, check_store, has_image, put_image
-from study_app.tables import PREVIEW, Condition, Image, Pair, Participant, Response, Session, Study, Trial
+from study_app.tables import PREVIEW, Condition, Image, Pair, Participant, Refusal, Response, Session, Study, Trial
 
 
 class StudyError(InputError):
@@ -28,7 +28,7 @@ class StudyError(InputError):
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """How far a study is, for people and for ``--json``; counts are over all participants of the origin.
+    """How far a study is, for people and for ``--json``; counts are by origin. ``completed`` are complete and valid.
 
     ``state`` is open, closed (by hand), ended (its time is over) or full.
     """
@@ -40,6 +40,8 @@ class StudyProgress:
     created_at: datetime
     started: dict[str, int]
     completed: dict[str, int]
+    outcomes: dict[str, dict[str, int]]
+    refusals: int
     responses: int
 
 
@@ -183,8 +185,11 @@ def find_study(db: DatabaseSession, name: str) -> Study:
     return study
 
 
-def open_study_names(db: DatabaseSession) -> list[str]:
-    return list(db.scalars(select(Study.name).where(Study.closed_at.is_(None)).order_by(Study.id)))
+def open_designs(db: DatabaseSession) -> list[StudyDesign]:
+    """The designs of the studies that take participants."""
+    now = datetime.now(UTC)
+    found = [(study, design_of(study)) for study in db.scalars(select(Study).order_by(Study.id))]
+    return [design for study, design in found if why_not_open(db, study, design, now) is None]
 
 
 def design_of(study: Study) -> StudyDesign:
@@ -212,16 +217,19 @@ def study_progress(db: DatabaseSession, study: Study) -> StudyProgress:
     )
     conditions = dict(pairs.all())
     started: Counter[str] = Counter()
-    completed: Counter[str] = Counter()
+    outcomes: dict[str, dict[str, int]] = {}
     counts = db.execute(
-        select(Participant.origin, func.count(Session.id), func.count(Session.completed_at))
+        select(Participant.origin, Session.outcome, func.count(Session.id))
         .join(Participant, Session.participant_id == Participant.id)
         .where(Session.study_id == study.id, Participant.origin != PREVIEW)
-        .group_by(Participant.origin)
+        .group_by(Participant.origin, Session.outcome)
+        .order_by(Participant.origin, Session.outcome)
     )
-    for origin, n_started, n_completed in counts:
-        started[origin] = n_started
-        completed[origin] = n_completed
+    for origin, outcome, n in counts:
+        started[origin] += n
+        ended = outcomes.setdefault(origin, {})
+        if outcome is not None:
+            ended[outcome] = n
     responses = db.scalar(
         select(func.count(Response.id))
         .join(Trial)
@@ -236,6 +244,8 @@ def study_progress(db: DatabaseSession, study: Study) -> StudyProgress:
         conditions=conditions,
         created_at=study.created_at,
         started=dict(started),
-        completed=dict(completed),
+        completed={origin: ended.get("completed", 0) for origin, ended in outcomes.items()},
+        outcomes=outcomes,
+        refusals=db.scalar(select(func.count(Refusal.id)).where(Refusal.study_id == study.id)) or 0,
         responses=responses or 0,
     )

@@ -237,7 +237,7 @@ class Trial(Table):
 class Response(Table):
     """The answer to a trial: the first one counts, and there is never a second.
 
-    Times are the browser's frame clock's, in milliseconds. ``presentations``: how often the trial was shown, more than
+    Times are the browser's frame clock's, in milliseconds; ``picture_width_px`` is in CSS pixels. ``presentations``: how often the trial was shown, more than
     once after a reload. ``focus_lost``: the page was hidden or lost the focus while the pictures were there.
     """
 
@@ -252,6 +252,7 @@ class Response(Table):
     exposure_second_measured_ms: Mapped[float | None]
     late_frames: Mapped[int | None]
     frame_interval_ms: Mapped[float | None]
+    picture_width_px: Mapped[float | None]
     focus_lost: Mapped[bool | None]
     presentations: Mapped[int | None]
     input_method: Mapped[str | None] = mapped_column(String(16))

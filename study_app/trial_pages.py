@@ -45,6 +45,7 @@ class AnswerBody(BaseModel):
     exposure_second_measured_ms: float | None = Field(default=None, ge=0, le=24 * HOUR_MS)
     late_frames: int | None = Field(default=None, ge=0, le=1_000_000)
     frame_interval_ms: float | None = Field(default=None, gt=0, le=1000)
+    picture_width_px: float | None = Field(default=None, gt=0, le=100_000)
     focus_lost: bool | None = None
     presentations: int | None = Field(default=None, ge=1, le=10_000)
     input_method: Literal["mouse", "touch", "pen", "keyboard"] | None = None
@@ -155,7 +156,7 @@ def _picture_url(session: Session, trial: Trial, place: str) -> str:
     )
 
 
-@bp.get("/picture/<public_id>/<int:index>/<any(left, right, first, second, picture):place>")
+@bp.get("/picture/<public_id>/<int(max=1000000):index>/<any(left, right, first, second, picture):place>")
 def picture(name: str, public_id: str, index: int, place: str) -> BaseResponse:
     with reading(engine()) as db:
         session = own_session_or_refuse(db, name)
@@ -170,6 +171,8 @@ def picture(name: str, public_id: str, index: int, place: str) -> BaseResponse:
             .where(Trial.session_id == session.id, Trial.trial_index == index)
         )
         ahead = next_trials(db, session, TRIALS_AHEAD)
+        if ahead and ahead[0].trial_index == 0 and next_step(db, session, design) in steps_before(design):
+            abort(404)  # nobody studies the first pictures before the trials begin
         if trial is None or place not in PLACES[design.layout] or (ahead and index > ahead[-1].trial_index):
             abort(404)
         real, fake = trial.pair.real_image.sha256, trial.pair.fake_image.sha256

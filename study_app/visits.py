@@ -1,5 +1,6 @@
 """What every page of a participant needs: the study of the address, the session of the browser's cookie, its language."""
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import abort, current_app, g, render_template, request, url_for
@@ -34,8 +35,8 @@ def study_or_404(db: DatabaseSession, name: str) -> Study:
         abort(404)
     note_frame(study, "human")
     languages = design_of(study).languages
-    wished = request.args.get("lang") or cookie.get("lang", "")
-    speak(wished if wished in languages else request.accept_languages.best_match(languages) or languages[0])
+    wished = request.args.get("lang")
+    speak(wished if wished in languages else _browsers_wish(languages) or languages[0])
     return study
 
 
@@ -54,7 +55,7 @@ def browsers_sessions(db: DatabaseSession, name: str) -> list[Session]:
 
     One is begun here also where the reply to the consent form, and the cookie in it, never came back.
     """
-    offered = cookie.get("offered", {}).get("session")
+    offered = cookie.get("offered", {}).get(name, {}).get("session")
     known = [cookie.get("sessions", {}).get(name), *cookie.get("aside", []), offered]
     return [session for public_id in known if (session := _session_of(db, public_id, name)) is not None]
 
@@ -74,10 +75,13 @@ def own_session_or_refuse(db: DatabaseSession, name: str) -> Session:
 
 def offered_session(name: str, origin: str, recruitment_id: str | None) -> str:
     """The id of the session that a consent form begins; the same in every tab, but new for each preview."""
-    whose = [name, origin, recruitment_id]
-    if origin == PREVIEW or not keeps_cookies() or cookie["offered"]["whose"] != whose:
-        cookie["offered"] = {"whose": whose, "session": new_session_id()}
-    found = cookie["offered"]["session"]
+    whose = [origin, recruitment_id]
+    offered = cookie.get("offered", {})
+    if origin == PREVIEW or offered.get(name, {}).get("whose") != whose:
+        others = {study: one for study, one in offered.items() if study != name}
+        kept = dict(list(others.items())[-PUT_ASIDE:])
+        cookie["offered"] = {**kept, name: {"whose": whose, "session": new_session_id()}}
+    found = cookie["offered"][name]["session"]
     assert isinstance(found, str)
     return found
 
@@ -104,11 +108,17 @@ def speak(language: str) -> None:
         refresh()
 
 
+def _browsers_wish(languages: Collection[str]) -> str | None:
+    """The first of the browser's languages that is among these; Austrian German is German."""
+    wishes = (tag.split("-")[0].lower() for tag, quality in request.accept_languages if quality > 0)
+    return next((language for language in wishes if language in languages), None)
+
+
 def spoken() -> str:
     """The language of this request."""
     language = g.get("language")
     if language is None:
-        language = request.accept_languages.best_match(LANGUAGES) or "en"
+        language = _browsers_wish(LANGUAGES) or "en"
     assert isinstance(language, str)
     return language
 

@@ -22,8 +22,9 @@ from sqlalchemy import Engine
 
 from study_app import create_app
 from study_app.config import Config
-from study_app.db import open_migrated, upgrade
+from study_app.db import open_migrated, upgrade, writing
 from study_app.studies import create_study
+from study_app.tables import Table
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -179,6 +180,33 @@ def served(workshop: Workshop, *arguments: str) -> Iterator[str]:
         process.wait(timeout=30)
 
 
+@dataclass
+class LiveWorkshop(Workshop):
+    """A workshop whose studies are served at ``url``."""
+
+    url: str = ""
+
+
+@pytest.fixture(scope="session")
+def _served_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveWorkshop]:
+    folder = tmp_path_factory.mktemp("live")
+    config = Config(folder / "instance", f"sqlite:///{folder / 'realism.sqlite'}")
+    upgrade(config.database)
+    live = LiveWorkshop(config, open_migrated(config.database), folder)
+    with served(live) as live.url:
+        yield live
+    live.engine.dispose()
+
+
+@pytest.fixture
+def live(_served_for_all: LiveWorkshop) -> LiveWorkshop:
+    """A served workshop without studies. The server runs on for the next test: a new one takes seconds."""
+    with writing(_served_for_all.engine) as db:
+        for table in reversed(Table.metadata.sorted_tables):
+            db.execute(table.delete())
+    return _served_for_all
+
+
 @pytest.fixture
 def serve() -> Iterator[Callable[..., str]]:
     """Serves a workshop's studies until the test is over; the address."""
@@ -198,3 +226,12 @@ def browser():
         instance = playwright.chromium.launch(executable_path=path, args=[*quiet, "--disable-sync", "--no-first-run"])
         yield instance
         instance.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page of a fresh profile, which tolerates no error in its console."""
+    from participant import watched_page
+
+    with watched_page(browser) as page:
+        yield page

@@ -1,9 +1,14 @@
 """A participant in a real browser: from consent to the trials, and through them to the code."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from conftest import Workshop
 from playwright.sync_api import Browser, Page
+from sqlalchemy import select
+
+from study_app.db import reading
+from study_app.tables import Response, Trial
 
 # A trial that may be answered, in any layout.
 READY = "[data-response]:not([disabled])"
@@ -58,3 +63,20 @@ def take_survey(page: Page, choose: Callable[[], object], go_on: Callable[[str],
                     || performance.timeOrigin + document.querySelector('#progress').value > before""",
                 arg=before,
             )
+
+
+def answer_and_go_on(page: Page, key: str = "ArrowLeft") -> dict[str, object]:
+    """Answers the trial that is open and waits for the next one; the body that was sent."""
+    index = page.evaluate("document.querySelector('#progress').value")
+    with page.expect_request("**/answer") as sent:
+        page.keyboard.press(key)
+    page.wait_for_function("index => document.querySelector('#progress').value > index", arg=index)
+    page.wait_for_selector(READY)
+    body: dict[str, object] = sent.value.post_data_json
+    return body
+
+
+def responses(workshop: Workshop) -> Sequence[Response]:
+    """Every answer stored, in the order of the trials."""
+    with reading(workshop.engine) as db:
+        return db.scalars(select(Response).join(Trial).order_by(Trial.trial_index)).all()

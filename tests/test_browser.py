@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from participant import READY, consent, enter, take_survey, watched_page
+from participant import READY, consent, enter, responses, take_survey, watched_page
 from sqlalchemy import func, select
 
 from analysis.report import write_report
@@ -17,16 +17,10 @@ BRIEF = {"duration_ms": 100, "fixation_ms": 50, "between_ms": 50}
 
 
 @pytest.fixture
-def survey(sqlite_workshop, serve):
+def survey(live):
     """The address of a served study of 2 practice and 4 main trials with timed exposure."""
-    sqlite_workshop.create_study(exposure=BRIEF, trials={"practice": 2, "main": 4})
-    return serve(sqlite_workshop) + "/study/spots/"
-
-
-@pytest.fixture
-def page(browser):
-    with watched_page(browser) as page:
-        yield page
+    live.create_study(exposure=BRIEF, trials={"practice": 2, "main": 4})
+    return live.url + "/study/spots/"
 
 
 def stored(workshop):
@@ -36,17 +30,12 @@ def stored(workshop):
         return {index: n for index, n in rows}  # noqa: C416  # rows are not pairs to dict
 
 
-def responses(workshop):
-    with reading(workshop.engine) as db:
-        return db.scalars(select(Response).join(Trial).order_by(Trial.trial_index)).all()
-
-
-def test_mouse_goes_from_consent_to_code(page, survey, sqlite_workshop):
+def test_mouse_goes_from_consent_to_code(page, survey, live):
     consent(page, survey)
     code = take_survey(page, lambda: page.click("#right"))
     assert re.fullmatch("[A-Z2-9]{10}", code)
-    assert stored(sqlite_workshop) == dict.fromkeys(range(6), 1)
-    for response in responses(sqlite_workshop):
+    assert stored(live) == dict.fromkeys(range(6), 1)
+    for response in responses(live):
         assert response.chosen_side == "left"  # asked for the fake, clicked right
         assert response.input_method == "mouse"
         assert 60 <= response.exposure_measured_ms <= 300
@@ -59,9 +48,9 @@ def test_mouse_goes_from_consent_to_code(page, survey, sqlite_workshop):
     assert page.inner_text("#code") == code
 
 
-def test_keyboard_alone_goes_from_consent_to_code(page, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure=BRIEF, trials={"practice": 1, "main": 2})
-    page.goto(serve(sqlite_workshop) + "/study/spots/")
+def test_keyboard_alone_goes_from_consent_to_code(page, live):
+    live.create_study(exposure=BRIEF, trials={"practice": 1, "main": 2})
+    page.goto(live.url + "/study/spots/")
     for words in ("I agree, begin", "Continue"):  # the consent, the instructions
         for _ in range(20):
             page.keyboard.press("Tab")
@@ -79,8 +68,8 @@ def test_keyboard_alone_goes_from_consent_to_code(page, sqlite_workshop, serve):
             page.keyboard.press("ArrowLeft")
 
     take_survey(page, choose, lambda _: page.keyboard.press("Enter"))  # buttons in between have the focus
-    assert stored(sqlite_workshop) == dict.fromkeys(range(3), 1)
-    answered = responses(sqlite_workshop)
+    assert stored(live) == dict.fromkeys(range(3), 1)
+    answered = responses(live)
     assert {(response.chosen_side, response.input_method) for response in answered} == {("right", "keyboard")}
 
 
@@ -102,12 +91,10 @@ def test_keyboard_alone_goes_from_consent_to_code(page, sqlite_workshop, serve):
         pytest.param(SINGLE, "Is this a real photograph or a fake?", "fake", "fake", id="it is a fake"),
     ],
 )
-def test_each_layout_takes_mouse_key_and_finger_on_a_small_phone(
-    browser, sqlite_workshop, serve, layout, prompt, button, stored_as
-):
-    sqlite_workshop.create_study(exposure=BRIEF, trials={"practice": 1, "main": 2}, **layout)
+def test_each_layout_takes_mouse_key_and_finger_on_a_small_phone(browser, live, layout, prompt, button, stored_as):
+    live.create_study(exposure=BRIEF, trials={"practice": 1, "main": 2}, **layout)
     with watched_page(browser, viewport={"width": 320, "height": 568}, has_touch=True, is_mobile=True) as page:
-        consent(page, serve(sqlite_workshop) + "/study/spots/")
+        consent(page, live.url + "/study/spots/")
         leftmost = page.get_attribute("[data-response]", "data-response")
         ways = [
             lambda: page.click(f"#{button}"),
@@ -122,8 +109,8 @@ def test_each_layout_takes_mouse_key_and_finger_on_a_small_phone(
             ways.pop(0)()
 
         take_survey(page, choose, page.tap)
-    assert stored(sqlite_workshop) == dict.fromkeys(range(3), 1)
-    answered = responses(sqlite_workshop)
+    assert stored(live) == dict.fromkeys(range(3), 1)
+    answered = responses(live)
     assert [response.input_method for response in answered] == ["mouse", "keyboard", "touch"]
     assert {response.chosen_side for response in answered} == {stored_as}
     for response in answered:
@@ -131,12 +118,12 @@ def test_each_layout_takes_mouse_key_and_finger_on_a_small_phone(
         assert 60 <= (response.exposure_second_measured_ms or 100) <= 300
 
 
-def test_report_counts_what_the_browser_answered(page, survey, sqlite_workshop, tmp_path):
+def test_report_counts_what_the_browser_answered(page, survey, live, tmp_path):
     consent(page, survey)
     take_survey(page, lambda: page.keyboard.press("ArrowLeft"))
-    export_study(sqlite_workshop.engine, sqlite_workshop.config.store, "spots", tmp_path / "export")
+    export_study(live.engine, live.config.store, "spots", tmp_path / "export")
     report = write_report(tmp_path / "export", tmp_path / "report")
-    with reading(sqlite_workshop.engine) as db:
+    with reading(live.engine) as db:
         answered = db.execute(
             select(Condition.name, Trial.real_side, Response.chosen_side)
             .join(Pair, Pair.condition_id == Condition.id)
@@ -152,9 +139,9 @@ def test_report_counts_what_the_browser_answered(page, survey, sqlite_workshop, 
         assert found["fool_rate"] == sum(real != chosen for real, chosen in sides) / 2
 
 
-def test_reload_at_every_stage_continues_there(page, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure=BRIEF, trials={"practice": 1, "main": 4, "blocks": 2})
-    consent(page, serve(sqlite_workshop) + "/study/spots/")
+def test_reload_at_every_stage_continues_there(page, live):
+    live.create_study(exposure=BRIEF, trials={"practice": 1, "main": 4, "blocks": 2})
+    consent(page, live.url + "/study/spots/")
 
     def reload(screen):
         page.reload()
@@ -187,26 +174,24 @@ def test_reload_at_every_stage_continues_there(page, sqlite_workshop, serve):
     take_survey(page, lambda: page.keyboard.press("ArrowLeft"))
     page.reload()
     assert page.is_visible("#code")
-    assert stored(sqlite_workshop) == dict.fromkeys(range(5), 1)
-    assert (
-        responses(sqlite_workshop)[0].presentations == 2
-    )  # seen before the second reload; at the first it was not yet shown
+    assert stored(live) == dict.fromkeys(range(5), 1)
+    assert responses(live)[0].presentations == 2  # seen before the second reload; at the first it was not yet shown
 
 
-def test_answer_given_offline_is_stored_when_the_network_is_back(page, survey, sqlite_workshop):
+def test_answer_given_offline_is_stored_when_the_network_is_back(page, survey, live):
     enter(page, survey)
     page.context.set_offline(True)
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("#notice:visible")
     assert "Your answers are safe" in page.inner_text("#notice")
-    assert sum(stored(sqlite_workshop).values()) == 0
+    assert sum(stored(live).values()) == 0
     page.context.set_offline(False)
     page.wait_for_selector("#continue:visible")
     assert page.is_hidden("#notice")
-    assert stored(sqlite_workshop)[0] == 1
+    assert stored(live)[0] == 1
 
 
-def test_two_tabs_store_each_answer_once_and_both_go_on(page, survey, sqlite_workshop):
+def test_two_tabs_store_each_answer_once_and_both_go_on(page, survey, live):
     enter(page, survey)
     other = page.context.new_page()
     other.goto(survey)
@@ -218,8 +203,8 @@ def test_two_tabs_store_each_answer_once_and_both_go_on(page, survey, sqlite_wor
     other.bring_to_front()
     other.keyboard.press("ArrowRight")
     other.wait_for_selector("#continue:visible")
-    assert stored(sqlite_workshop)[0] == 1
-    first = responses(sqlite_workshop)[0]
+    assert stored(live)[0] == 1
+    first = responses(live)[0]
     assert (first.chosen_side, first.presentations) == ("right", 2)  # the first answer: left was clicked as the fake
     page.bring_to_front()
     take_survey(page, lambda: page.keyboard.press("ArrowLeft"))
@@ -229,7 +214,7 @@ def test_two_tabs_store_each_answer_once_and_both_go_on(page, survey, sqlite_wor
     other.keyboard.press("ArrowRight")
     other.click("#continue")
     other.wait_for_selector("#code")
-    assert stored(sqlite_workshop) == dict.fromkeys(range(6), 1)
+    assert stored(live) == dict.fromkeys(range(6), 1)
 
 
 def test_without_javascript_the_page_says_what_it_needs(browser, survey):
@@ -242,10 +227,10 @@ def test_without_javascript_the_page_says_what_it_needs(browser, survey):
 
 
 @pytest.mark.parametrize("layout", [{}, SEQUENTIAL, SINGLE], ids=["side by side", "in sequence", "one picture"])
-def test_axe_finds_no_violation_on_any_screen(browser, sqlite_workshop, serve, layout):
+def test_axe_finds_no_violation_on_any_screen(browser, live, layout):
     from axe_playwright_python.sync_playwright import Axe
 
-    sqlite_workshop.create_study(exposure=BRIEF, trials={"practice": 1, "main": 4, "blocks": 2}, **layout)
+    live.create_study(exposure=BRIEF, trials={"practice": 1, "main": 4, "blocks": 2}, **layout)
     context = browser.new_context(bypass_csp=True)
     page = context.new_page()
     rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -259,7 +244,7 @@ def test_axe_finds_no_violation_on_any_screen(browser, sqlite_workshop, serve, l
                 result = Axe().run(page, options=rules)
                 assert result.violations_count == 0, f"{screen}, {width} px: {result.generate_report()}"
 
-    consent(page, serve(sqlite_workshop) + "/study/spots/")
+    consent(page, live.url + "/study/spots/")
 
     def choose():
         check("trial")

@@ -140,7 +140,10 @@ def test_cyclegan_asks_for_the_real_one():
             "9, which 3 blocks of 2 conditions cannot share equally; make it a multiple of 6",
         ),
         ({"trials": {"repeat": 21}}, r"trials\.repeat is 21 of 40 main trials; repeat half of them at most"),
-        ({"trials": {"catch": 2}}, r"trials\.catch needs pairs with an obvious answer; add \[catch\] pairset"),
+        (
+            {"trials": {"catch": 2}},
+            r"trials\.catch and pairs with an obvious answer, \[catch\] pairset = .*come together",
+        ),
         ({"trials": {"catch": 21}, "catch": {"pairset": "x"}}, r"trials\.catch is 21 beside 40 others"),
         ({"catch": {"pairset": "x", "max_missed": -1}}, r"catch\.max_missed: .*greater than or equal to 0"),
         ({"catch": {"pairset": "x"}, "conditions": {"catch": "y"}}, "a condition is called 'catch'.*rename it"),
@@ -181,7 +184,10 @@ def test_cyclegan_asks_for_the_real_one():
         ),
         ({"recruitment": {"source": "prolific"}}, r'recruitment: Prolific gives .*; add completed = "CODE"'),
         ({"recruitment": {"source": "sona"}}, "recruitment: SONA grants credit at an address of its own"),
-        ({"recruitment": {"completion_url": "http://x"}}, r"recruitment\.completion_url: .*match pattern"),
+        (
+            {"recruitment": {"completion_url": "http://x"}},
+            r"recruitment\.completion_url: an address begins with https://",
+        ),
         ({"stopping": {"until": date(2027, 1, 31)}}, r"stopping\.until: give a moment with its time zone"),
         ({"stopping": {"until": datetime(2027, 1, 31, 18)}}, r"stopping\.until: give a moment with its time zone"),
         (
@@ -249,3 +255,34 @@ def test_plan_hash_follows_the_plan_alone():
     stricter = parse_design({**MINIMAL, "analysis": {"exclude_unfinished": True}}, "study.toml")
     assert canonical_sha256(one.analysis) == canonical_sha256(other.analysis)
     assert canonical_sha256(one.analysis) != canonical_sha256(stricter.analysis)
+
+
+def test_names_that_look_like_languages_are_names():
+    question = {"kind": "single", "label": "Which is your first language?", "options": {"de": "German", "fr": "French"}}
+    design = parse_design({**MINIMAL, "conditions": {"es": "x", "fr": "y"}, "questions": {"tongue": question}}, "t")
+    assert design.questions["tongue"].options == {"de": "German", "fr": "French"}
+
+
+@pytest.mark.parametrize(
+    ("differing", "message"),
+    [
+        ({"conditions": {"catch": "x"}}, "a condition is called 'catch'.*rename it"),
+        ({"catch": {"pairset": "x"}, "trials": {"catch": 0}}, "trials.catch and pairs.*come together"),
+        ({"catch": {"pairset": "x", "max_missed": 4}}, "catch.max_missed is 4 of 4 catch trials.*lower it"),
+        ({"exposure": {"duration_ms": "unlimited", "mask_ms": 100}}, "exposure.mask_ms: nothing follows.*mask_ms = 0"),
+        (
+            {"recruitment": {"source": "prolific", "completed": "A"}, "instructions": {"max_attempts": 2}},
+            "needs a code that Prolific knows; add recruitment.failed_checks",
+        ),
+        ({"languages": ["en", "en"]}, "languages: a language is listed twice"),
+        ({"recruitment": {"source": "sona", "completion_url": "https://x.org/{who}"}}, "{who} is nothing"),
+        ({"recruitment": {"source": "sona", "completion_url": "https://x.org/"}}, "SONA grants credit"),
+        ({"questions": {"q": {"kind": "likert", "label": "l", "max": 5}}}, "min and max bound a number"),
+        ({"questions": {"q": {"kind": "text", "label": "l", "low": "a"}}}, "low and high name the ends"),
+        ({"questions": {"q": {"kind": "single", "label": "l", "options": ["a", "a"]}}}, "two options are the same"),
+        ({"recruitment": {"completed": "A B"}}, "recruitment.completed: a code has 1 to 64 letters"),
+    ],
+)
+def test_settings_that_would_do_nothing_or_harm_are_refused(differing, message):
+    with pytest.raises(DesignError, match=message):
+        parse_design({**MINIMAL, **differing}, "study.toml")

@@ -83,3 +83,20 @@ def test_language_that_the_study_lacks_is_not_spoken(sqlite_workshop):
     sqlite_workshop.create_study()
     page = sqlite_workshop.client().get("/study/spots/?lang=de", headers={"Accept-Language": "de"}).text
     assert '<html lang="en"' in page
+
+
+@pytest.mark.parametrize(
+    ("wishes", "spoken"),
+    [
+        ("de-AT,en;q=0.8", "de"),
+        ("zh-CN,en;q=0.5", "zh"),
+        ("ar-EG,en-US;q=0.8,en;q=0.7", "ar"),
+        ("en-GB,de;q=0.9", "en"),
+        ("it,de;q=0,fr-CA;q=0.2", "en"),  # French is not offered, and German is refused
+        ("*", "en"),
+    ],
+)
+def test_browsers_first_wish_that_is_offered_is_met(sqlite_workshop, wishes, spoken):
+    sqlite_workshop.create_study(languages=["en", "de", "zh", "ar"])
+    page = sqlite_workshop.client().get("/study/spots/", headers={"Accept-Language": wishes}).text
+    assert f'<html lang="{spoken}"' in page

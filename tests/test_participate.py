@@ -20,8 +20,12 @@ def client(sqlite_workshop):
 
 def start(client, **fields):
     """Send the consent form of the welcome page, as a browser does."""
+    return client.post("/study/spots/start", data={"ticket": ticket_of(client), **fields})
+
+
+def ticket_of(client):
     ticket = re.search(r'name="ticket" value="([^"]+)"', client.get("/study/spots/").text)
-    return client.post("/study/spots/start", data={"ticket": ticket[1] if ticket else "", **fields})
+    return ticket[1] if ticket else ""
 
 
 def begin(client):
@@ -82,9 +86,10 @@ def test_feedback_is_given_in_practice_only(client):
 
 
 def test_refusal_is_counted_and_nothing_else_stored(client, sqlite_workshop):
-    reply = client.post("/study/spots/declined")
+    reply = client.post("/study/spots/declined", data={"ticket": ticket_of(client)})
     assert "Nothing about you was stored" in reply.text
     assert "Set-Cookie" not in reply.headers
+    client.post("/study/spots/declined", data={"ticket": "x" + ticket_of(client)})  # not from our page: not counted
     with reading(sqlite_workshop.engine) as db:
         assert db.scalar(select(func.count(Participant.id))) == 0
         assert db.scalar(select(func.count(Refusal.id))) == 1
@@ -140,6 +145,27 @@ def test_other_browsers_get_neither_trials_nor_pictures(client, sqlite_workshop)
         assert other.get(address).status_code == 403
     assert stranger.get("/study/spots/next").status_code == 403
     assert answer(stranger, 0).status_code == 403
+
+
+def test_who_has_begun_is_not_told_that_nothing_was_stored(client, sqlite_workshop):
+    ticket = ticket_of(client)  # the page in another tab
+    begin(client)
+    reply = client.post("/study/spots/declined", data={"ticket": ticket})
+    assert "You have begun this study already" in reply.text
+    assert "Nothing about you was stored" not in reply.text
+    with reading(sqlite_workshop.engine) as db:
+        assert db.scalar(select(func.count(Refusal.id))) == 0
+
+
+def test_pictures_are_not_to_be_had_before_the_trials(client, sqlite_workshop):
+    start(client)
+    with reading(sqlite_workshop.engine) as db:
+        address = f"/study/spots/picture/{db.scalar(select(Session.public_id))}"
+    assert client.get(f"{address}/0/left").status_code == 404
+    assert client.post("/study/spots/step/instructions").status_code == 303
+    assert client.get(f"{address}/0/left").status_code == 200
+    for index in ("1000001", "1" + "0" * 30):
+        assert client.get(f"{address}/{index}/left").status_code == 404
 
 
 def test_pictures_of_far_trials_are_not_to_be_had_yet(client):

@@ -49,6 +49,9 @@ def write_design(folder: Path, conditions: dict[str, str]) -> Path:
         "protocol": "zhang2016",
         "trials": {"practice": 2, "main": 4},
         "conditions": conditions,
+        "assignment": {"conditions": "within"},
+        "screen": {"check": False},
+        "instructions": {"comprehension": False},
     }
     path = folder / "study.toml"
     path.write_text(tomli_w.dumps(design))
@@ -67,6 +70,7 @@ def begin(client, url=""):
     page = client.get(f"{url}/study/spots/").text
     ticket = re.search(r'name="ticket" value="([^"]+)"', page)[1]
     assert client.post(f"{url}/study/spots/start", data={"ticket": ticket}).status_code in (200, 303)
+    client.post(f"{url}/study/spots/step/instructions")
     return client.get(f"{url}/study/spots/next")
 
 
@@ -90,7 +94,9 @@ def test_study_lives_behind_s3_from_its_pair_sets_to_its_export(s3, sqlite_works
     trial = begin(session, url).json()["trial"]
     # A new connection for each, so that both of the server's processes are asked.
     session.headers["Connection"] = "close"
-    replies = [{side: session.get(url + trial[side], timeout=60) for side in ("left", "right")} for _ in range(6)]
+    replies = [
+        {side: session.get(url + trial["pictures"][side], timeout=60) for side in ("left", "right")} for _ in range(6)
+    ]
     assert all(reply.status_code == 200 for pair in replies for reply in pair.values())
     assert len({len(reply.content) for pair in replies for reply in pair.values()}) == 1
     left, right = replies[0]["left"], replies[0]["right"]
@@ -130,7 +136,7 @@ def test_lost_picture_is_an_error_of_ours_and_not_of_the_page(s3, sqlite_worksho
     for name in place.names():
         system, path = place.path_of(name)
         system.rm_file(path)
-    reply = client.get(trial["left"])
+    reply = client.get(trial["pictures"]["left"])
     assert reply.status_code == 503
     assert "Something went wrong on our side" in reply.text
     assert "restore the store from its backup" in caplog.text
@@ -199,7 +205,7 @@ def test_endpoint_that_dies_while_serving_is_an_error_of_ours(s3, sqlite_worksho
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     client = create_app(sqlite_workshop.engine, Place(s3), SECRET).test_client()
     trial = begin(client).json["trial"]
-    assert client.get(trial["left"]).status_code == 503
+    assert client.get(trial["pictures"]["left"]).status_code == 503
     assert "Could not connect to the endpoint" in caplog.text
 
 

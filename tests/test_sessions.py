@@ -1,6 +1,7 @@
 """Sessions and answers, on SQLite and on PostgreSQL, from the schema that the migrations make."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
@@ -116,17 +117,21 @@ def test_answer_is_stored_as_the_side_taken_for_real(differing, clicked, stored)
 
 
 def test_times_are_reckoned_back_from_the_server_clock(workshop, study_id):
-    session = begin(workshop, study_id)
+    session, now = begin(workshop, study_id), datetime.now(UTC)
     with writing(workshop.engine) as db:
-        answer = Answer(trial_index=0, response="left", rt_ms=800, elapsed_ms=60_000)
         row = find_session(db, session)
-        record_response(db, row, answer, design_of(row.study))
+        row.started_at = now - timedelta(hours=1)
+        for index, elapsed_ms in enumerate((60_000, 10 * 3_600_000)):  # the second by a clock that was set
+            answer = Answer(trial_index=index, response="left", rt_ms=800, elapsed_ms=elapsed_ms)
+            record_response(db, row, answer, design_of(row.study))
     with reading(workshop.engine) as db:
-        response = db.scalars(select(Response)).one()
+        responses = db.scalars(select(Response).order_by(Response.id)).all()
         started = find_session(db, session).started_at
-    assert (response.answered_at - response.presented_at).total_seconds() == pytest.approx(0.8)
-    assert -60 < (response.presented_at - started).total_seconds() < -40
-    assert response.answered_at.utcoffset().total_seconds() == 0
+    for response in responses:
+        assert (response.answered_at - response.presented_at).total_seconds() == pytest.approx(0.8)
+        assert response.answered_at.utcoffset().total_seconds() == 0
+    assert -60 <= (responses[0].presented_at - now).total_seconds() < -40
+    assert responses[1].presented_at == started  # no answer is from before the session
 
 
 def test_closed_study_takes_nobody_but_lets_those_at_work_finish(workshop, study_id):

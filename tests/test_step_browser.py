@@ -69,13 +69,13 @@ def answer_trials(page):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_axe_finds_nothing_on_any_page_of_the_road_and_reloads_lose_nothing(visit, sqlite_workshop, serve, size):
+def test_axe_finds_nothing_on_any_page_of_the_road_and_reloads_lose_nothing(visit, live, size):
     """The phone is touched, and read from right to left."""
-    sqlite_workshop.create_study(**DESIGN)
+    live.create_study(**DESIGN)
     is_phone = size == "phone"
     page = visit(*SIZES[size], has_touch=is_phone, is_mobile=is_phone)
     press = page.tap if is_phone else page.click
-    page.goto(serve(sqlite_workshop) + f"/study/spots/?lang={'ar' if is_phone else 'en'}")
+    page.goto(live.url + f"/study/spots/?lang={'ar' if is_phone else 'en'}")
     press("#consent button.primary")
 
     at(page, "questions")
@@ -113,7 +113,7 @@ def test_axe_finds_nothing_on_any_page_of_the_road_and_reloads_lose_nothing(visi
     page.wait_for_load_state("networkidle")
     looks_right(page)
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth === 400)")
-    for name, number in numbers(sqlite_workshop).items():
+    for name, number in numbers(live).items():
         page.fill(f"[name={name}]", number)
     press("button.primary")
 
@@ -139,7 +139,7 @@ def test_axe_finds_nothing_on_any_page_of_the_road_and_reloads_lose_nothing(visi
     press("button.primary")
     page.wait_for_url("**/done")
 
-    data = stored(sqlite_workshop)
+    data = stored(live)
     assert {*data} == {*STEPS, "comprehension"}
     assert data["screen"]["px_per_mm"] == chosen
     assert (data["screen"]["width_px"], data["screen"]["browser"]) == (SIZES[size][0], "chromium")
@@ -149,14 +149,14 @@ def test_axe_finds_nothing_on_any_page_of_the_road_and_reloads_lose_nothing(visi
     assert data["questions"]["skill"] == 6
 
 
-def test_the_keyboard_alone_suffices(visit, sqlite_workshop, serve):
+def test_the_keyboard_alone_suffices(visit, live):
     questions = {name: WHOLE_ROAD["questions"][name] for name in ("age", "skill")}
     questions["skill"] = questions["skill"] | {"required": True}
     screen = {"calibration": True}
-    sqlite_workshop.create_study(questions=questions, screen=screen, instructions={"comprehension": True})
+    live.create_study(questions=questions, screen=screen, instructions={"comprehension": True})
     page = visit(1280, 800)
     keys = page.keyboard
-    begin(page, serve(sqlite_workshop) + "/study/spots/")
+    begin(page, live.url + "/study/spots/")
 
     def reach(selector):
         for _ in range(30):
@@ -190,15 +190,15 @@ def test_the_keyboard_alone_suffices(visit, sqlite_workshop, serve):
     reach("button.primary")
     keys.press("Enter")
     page.wait_for_url("**/survey")
-    data = stored(sqlite_workshop)
+    data = stored(live)
     assert data["questions"] == {"age": 40, "skill": 2}
     assert 2.5 < data["screen"]["px_per_mm"] == chosen
     assert data["instructions"] == {"attempts": 1}
 
 
-def test_too_small_a_window_is_told_how_to_mend_it_and_may_be_mended(visit, sqlite_workshop, serve):
-    sqlite_workshop.create_study(screen={"min_width_px": 900, "min_height_px": 500})
-    address = serve(sqlite_workshop) + "/study/spots/"
+def test_too_small_a_window_is_told_how_to_mend_it_and_may_be_mended(visit, live):
+    live.create_study(screen={"min_width_px": 900, "min_height_px": 500})
+    address = live.url + "/study/spots/"
     page = visit(600, 700, screen={"width": 1280, "height": 800})
     begin(page, address)
     page.wait_for_selector("#mend:visible")
@@ -213,7 +213,7 @@ def test_too_small_a_window_is_told_how_to_mend_it_and_may_be_mended(visit, sqli
     page.wait_for_url("**/instructions")
     page.go_back()
     page.wait_for_url("**/instructions")
-    assert stored(sqlite_workshop)["screen"]["width_px"] == 900
+    assert stored(live)["screen"]["width_px"] == 900
 
     phone = visit(500, 900, has_touch=True, is_mobile=True)
     begin(phone, address)
@@ -230,12 +230,12 @@ def test_too_small_a_window_is_told_how_to_mend_it_and_may_be_mended(visit, sqli
     tiny.tap("#again")
     tiny.tap("[name=give_up]")
     tiny.wait_for_url("**/done")
-    assert session_of(sqlite_workshop).outcome == "screened_out"
+    assert session_of(live).outcome == "screened_out"
 
 
-def test_without_javascript_pages_say_what_they_need_and_questions_work(browser, sqlite_workshop, serve):
-    sqlite_workshop.create_study(questions={"age": WHOLE_ROAD["questions"]["age"]}, screen={})
-    address = serve(sqlite_workshop) + "/study/spots/"
+def test_without_javascript_pages_say_what_they_need_and_questions_work(browser, live):
+    live.create_study(questions={"age": WHOLE_ROAD["questions"]["age"]}, screen={})
+    address = live.url + "/study/spots/"
     context = browser.new_context(viewport={"width": 400, "height": 700})
     page = context.new_page()
     begin(page, address)
@@ -253,12 +253,12 @@ def test_without_javascript_pages_say_what_they_need_and_questions_work(browser,
     context.close()
 
 
-def test_measurements_are_those_of_the_browser_and_no_more(visit, sqlite_workshop, serve):
-    sqlite_workshop.create_study(screen={})
+def test_measurements_are_those_of_the_browser_and_no_more(visit, live):
+    live.create_study(screen={})
     page = visit(
         800, 600, color_scheme="dark", reduced_motion="reduce", forced_colors="active", device_scale_factor=1.5
     )
-    begin(page, serve(sqlite_workshop) + "/study/spots/")
+    begin(page, live.url + "/study/spots/")
     page.wait_for_selector("#ready:visible")
     measured = json.loads(page.input_value("[name=measured]"))
     assert (measured["prefers_dark"], measured["reduced_motion"], measured["forced_colours"]) == (True, True, True)
@@ -267,4 +267,4 @@ def test_measurements_are_those_of_the_browser_and_no_more(visit, sqlite_worksho
     assert not [value for value in measured.values() if isinstance(value, str) and not re.fullmatch("[a-z0-9]+", value)]
     page.click("#ready button")
     page.wait_for_url("**/instructions")
-    assert stored(sqlite_workshop)["screen"]["prefers_dark"] is True
+    assert stored(live)["screen"]["prefers_dark"] is True

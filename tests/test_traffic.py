@@ -47,16 +47,16 @@ class Traffic:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_whole_sitting_tells_nothing_before_the_answer_is_in(browser, sqlite_workshop, serve, layout):
+def test_whole_sitting_tells_nothing_before_the_answer_is_in(browser, live, layout, tmp_path):
     """With catch trials and repeats, a reload, and a resume by the study's address."""
-    write_pictures(sqlite_workshop.folder / "obvious", "catch", strength=0.0)
-    sqlite_workshop.create_study(
+    write_pictures(tmp_path / "obvious", "catch", strength=0.0)
+    live.create_study(
         exposure={"duration_ms": 50, "fixation_ms": 0, "between_ms": 0, "mask_ms": 50},
         trials={"practice": 1, "main": 4, "catch": 1, "repeat": 1},
-        catch={"pairset": "obvious"},
+        catch={"pairset": str(tmp_path / "obvious")},
         **LAYOUTS[layout],
     )
-    survey = serve(sqlite_workshop) + "/study/spots/"
+    survey = live.url + "/study/spots/"
     traffic = Traffic()
     with watched_page(browser) as page:
         traffic.watch(page)
@@ -75,13 +75,13 @@ def test_whole_sitting_tells_nothing_before_the_answer_is_in(browser, sqlite_wor
 
         take_survey(page, choose)
         page.wait_for_load_state("networkidle")
-    with reading(sqlite_workshop.engine) as db:
+    with reading(live.engine) as db:
         trials = db.scalars(select(Trial).order_by(Trial.trial_index)).all()
         secrets = [f'"{name}"' for name in db.scalars(select(Condition.name)) if name != "catch"]
         secrets += [*db.scalars(select(Image.sha256)), *db.scalars(select(Pair.pair))]
         secrets += db.scalars(select(Pair.photo_sha256)).all()
     assert {trial.kind for trial in trials} == {"practice", "main", "catch", "repeat"}
-    assert_words_tell_nothing(traffic, [*secrets, str(sqlite_workshop.folder)])
+    assert_words_tell_nothing(traffic, [*secrets, str(live.folder)])
     assert_trials_are_described_alike(traffic, len(trials), PLACES[layout])
     assert_pictures_are_fetched_alike(traffic, len(trials), PLACES[layout])
     assert_markup_is_the_same(traffic, len(trials), PLACES[layout])
@@ -156,10 +156,10 @@ def assert_markup_is_the_same(traffic, n_trials, places):
     assert len(plain) == 1, "\n".join(difflib.ndiff(*(one.splitlines() for one in list(plain)[:2])))
 
 
-def test_served_pictures_of_a_trial_are_on_the_page_only_while_they_are_shown(browser, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure={"duration_ms": 50, "fixation_ms": 0})
+def test_served_pictures_of_a_trial_are_on_the_page_only_while_they_are_shown(browser, live):
+    live.create_study(exposure={"duration_ms": 50, "fixation_ms": 0})
     with watched_page(browser) as page:
-        consent(page, serve(sqlite_workshop) + "/study/spots/")
+        consent(page, live.url + "/study/spots/")
         page.click("#begin")
         page.wait_for_selector(READY)
         assert page.locator(SEEN).count() == 0

@@ -1,14 +1,7 @@
-"""The trial as an instrument: what is shown in which order, which times are told, and answers that survive the network."""
-
-import json
-from datetime import UTC, datetime, timedelta
+"""The trial as an instrument: what is shown in which order, and which times are told."""
 
 import pytest
-from participant import READY, SEEN, consent, enter, take_survey, watched_page
-from sqlalchemy import select
-
-from study_app.db import reading
-from study_app.tables import Response, Trial
+from participant import READY, SEEN, answer_and_go_on, consent, enter, responses, watched_page
 
 MAIN = {"practice": 0, "main": 4}
 # What is seen on the stage, change by change, with the place and size of the frames.
@@ -24,27 +17,6 @@ WATCH = """() => {
 }"""
 
 
-@pytest.fixture
-def page(browser):
-    with watched_page(browser) as page:
-        yield page
-
-
-def responses(workshop):
-    with reading(workshop.engine) as db:
-        return db.scalars(select(Response).join(Trial).order_by(Trial.trial_index)).all()
-
-
-def answer_and_go_on(page, key="ArrowLeft"):
-    """Answers the trial that is open and waits for the next one; the body that was sent."""
-    index = page.evaluate("document.querySelector('#progress').value")
-    with page.expect_request("**/answer") as sent:
-        page.keyboard.press(key)
-    page.wait_for_function("index => document.querySelector('#progress').value > index", arg=index)
-    page.wait_for_selector(READY)
-    return sent.value.post_data_json
-
-
 @pytest.mark.parametrize(
     ("layout", "pictures"),
     [
@@ -53,10 +25,10 @@ def answer_and_go_on(page, key="ArrowLeft"):
         pytest.param({"task": "yes_no", "question": "real"}, [["img0"]], id="one picture"),
     ],
 )
-def test_masks_follow_pictures_in_their_place_and_nothing_moves(page, sqlite_workshop, serve, layout, pictures):
+def test_masks_follow_pictures_in_their_place_and_nothing_moves(page, live, layout, pictures):
     exposure = {"duration_ms": 100, "fixation_ms": 100, "between_ms": 100, "mask_ms": 100, "masks": 2}
-    sqlite_workshop.create_study(exposure=exposure, trials=MAIN, **layout)
-    consent(page, serve(sqlite_workshop) + "/study/spots/")
+    live.create_study(exposure=exposure, trials=MAIN, **layout)
+    consent(page, live.url + "/study/spots/")
     page.evaluate(WATCH)
     page.click("#begin")
     page.keyboard.press("ArrowLeft")  # long before it is over
@@ -73,19 +45,19 @@ def test_masks_follow_pictures_in_their_place_and_nothing_moves(page, sqlite_wor
     assert boxes[0] == boxes[1] == boxes[2]  # the picture and its masks
     masks = page.evaluate("[...document.querySelectorAll('#stage canvas')].map(one => one.toDataURL())")
     assert len(set(masks)) == len(masks) == 2 * sum(map(len, pictures))
-    assert responses(sqlite_workshop) == []
+    assert responses(live) == []
 
 
-def test_who_wants_less_motion_sees_one_mask(browser, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure={"duration_ms": 50, "mask_ms": 100, "masks": 4}, trials=MAIN)
+def test_who_wants_less_motion_sees_one_mask(browser, live):
+    live.create_study(exposure={"duration_ms": 50, "mask_ms": 100, "masks": 4}, trials=MAIN)
     with watched_page(browser, reduced_motion="reduce") as page:
-        enter(page, serve(sqlite_workshop) + "/study/spots/")
+        enter(page, live.url + "/study/spots/")
         assert page.locator("#left canvas").count() == page.locator("#right canvas").count() == 1
 
 
-def test_answers_before_the_end_do_not_count_and_lost_focus_is_told(page, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure={"duration_ms": 800, "fixation_ms": 0}, trials=MAIN)
-    url = serve(sqlite_workshop) + "/study/spots/"
+def test_answers_before_the_end_do_not_count_and_lost_focus_is_told(page, live):
+    live.create_study(exposure={"duration_ms": 800, "fixation_ms": 0}, trials=MAIN)
+    url = live.url + "/study/spots/"
     consent(page, url)
     page.click("#begin")
     page.wait_for_selector(SEEN)
@@ -105,15 +77,15 @@ def test_answers_before_the_end_do_not_count_and_lost_focus_is_told(page, sqlite
     page.wait_for_selector(READY)
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector("#code")
-    first, *others = responses(sqlite_workshop)
+    first, *others = responses(live)
     assert first.chosen_side == "left"  # asked for the fake: the left key came too early, the right one counted
     assert first.rt_ms >= 790
     assert [one.focus_lost for one in others] == [False, False, True]
 
 
-def test_moment_of_an_answer_is_that_of_the_press_however_late_the_page_hears_of_it(page, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure={"duration_ms": 50, "fixation_ms": 0}, trials=MAIN)
-    enter(page, serve(sqlite_workshop) + "/study/spots/")
+def test_moment_of_an_answer_is_that_of_the_press_however_late_the_page_hears_of_it(page, live):
+    live.create_study(exposure={"duration_ms": 50, "fixation_ms": 0}, trials=MAIN)
+    enter(page, live.url + "/study/spots/")
     page.mouse.move(
         *page.evaluate("(({ x, y }) => [x + 20, y + 20])(document.querySelector('#left').getBoundingClientRect())")
     )
@@ -132,9 +104,9 @@ def test_moment_of_an_answer_is_that_of_the_press_however_late_the_page_hears_of
     assert isinstance(stalled["rt"], int)
 
 
-def test_second_of_two_pictures_without_a_time_limit_comes_when_asked_for(page, sqlite_workshop, serve):
-    sqlite_workshop.create_study(presentation="sequential", trials=MAIN)
-    consent(page, serve(sqlite_workshop) + "/study/spots/")
+def test_second_of_two_pictures_without_a_time_limit_comes_when_asked_for(page, live):
+    live.create_study(presentation="sequential", trials=MAIN)
+    consent(page, live.url + "/study/spots/")
     page.click("#begin")
     page.wait_for_selector("#show-second:visible")
     page.keyboard.press("ArrowLeft")  # nothing to choose yet
@@ -150,13 +122,13 @@ def test_second_of_two_pictures_without_a_time_limit_comes_when_asked_for(page, 
     assert told["late_frames"] is None
 
 
-def test_button_order_of_one_picture_is_drawn_once_per_participant(sqlite_workshop):
+def test_button_order_of_one_picture_is_drawn_once_per_participant(live):
     from test_participate import start
 
-    sqlite_workshop.create_study(task="yes_no", question="real", trials=MAIN)
+    live.create_study(task="yes_no", question="real", trials=MAIN)
     orders = set()
     for _ in range(60):
-        client = sqlite_workshop.client()
+        client = live.client()
         start(client)
         client.post("/study/spots/step/instructions")
         text = client.get("/study/spots/survey").text
@@ -172,8 +144,8 @@ def test_button_order_of_one_picture_is_drawn_once_per_participant(sqlite_worksh
     assert orders == {True, False}
 
 
-def test_refresh_interval_is_found(page, sqlite_workshop, serve):
-    url = serve(sqlite_workshop)
+def test_refresh_interval_is_found(page, live):
+    url = live.url
     page.goto(url)
     script = """async ([url, times]) => {
         window.requestAnimationFrame = (call) => queueMicrotask(() => call(times.shift()));
@@ -191,8 +163,8 @@ def test_refresh_interval_is_found(page, sqlite_workshop, serve):
         assert page.evaluate(script, [url, times]) == pytest.approx(interval, rel=0.003)
 
 
-def test_steps_take_whole_frames_and_late_ones_are_told(page, sqlite_workshop, serve):
-    url = serve(sqlite_workshop)
+def test_steps_take_whole_frames_and_late_ones_are_told(page, live):
+    url = live.url
     page.goto(url)
     script = """async ([url, times, steps]) => {
         window.requestAnimationFrame = (call) => queueMicrotask(() => call(times.shift()));
@@ -213,84 +185,14 @@ def test_steps_take_whole_frames_and_late_ones_are_told(page, sqlite_workshop, s
     assert found["shares"] == [[30, 30, 30, 30], [20, 10], [10, 10]]
 
 
-def test_answers_survive_closed_tabs_and_clocks_that_were_set(browser, sqlite_workshop, serve):
-    """Each visit answers one trial without a network and is closed; the next, with another date, sends it."""
-    sqlite_workshop.create_study(exposure={"duration_ms": 50, "fixation_ms": 0}, trials=MAIN)
-    url = serve(sqlite_workshop) + "/study/spots/"
-    warned = []
-    with watched_page(browser) as first:
-        enter(first, url)
-        context, page = first.context, first
-        for visit, days in enumerate((0, -10, 10)):
-            page.evaluate("() => { window.fetch = () => Promise.reject(new TypeError('Failed to fetch')); }")
-            page.keyboard.press("ArrowLeft")
-            page.wait_for_selector("#notice:visible")
-            assert "Your answers are safe" in page.inner_text("#notice")
-            assert len(responses(sqlite_workshop)) == visit
-            page.on("dialog", lambda dialog: (warned.append(dialog.type), dialog.accept()))
-            with page.expect_event("close"):
-                page.close(run_before_unload=True)
-            page = context.new_page()
-            page.add_init_script(f"const now = Date.now; Date.now = () => now() + {days} * 86400000;")
-            page.goto(url)
-            page.wait_for_selector("#back:visible")
-            assert len(responses(sqlite_workshop)) == visit + 1
-            page.click("#back button")
-            page.wait_for_selector(READY)
-        page.keyboard.press("ArrowLeft")
-        page.wait_for_selector("#code")
-        assert page.evaluate("localStorage.length") == 1  # how often the last trial was shown; no answer
-    assert warned == ["beforeunload"] * 3
-    kept, back, ahead, direct = responses(sqlite_workshop)
-    now = datetime.now(UTC)
-    for response in (kept, back, direct):
-        assert now - response.presented_at < timedelta(minutes=5)
-    assert timedelta(hours=71) < now - ahead.presented_at < timedelta(hours=73)
-    assert all(response.presented_at <= response.answered_at <= now for response in (kept, back, ahead, direct))
-
-
-def test_answer_is_sent_until_the_server_has_stored_it(browser, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure={"duration_ms": 50, "fixation_ms": 0}, trials={"practice": 0, "main": 2})
-    replies = [
-        {"status": 503, "body": "busy"},
-        {"status": 429, "body": "slow down"},
-        {"status": 200, "body": "<h1>Log in to the network</h1>"},
-    ]
-    sent = []
-
-    def meddle(route):
-        sent.append(json.loads(route.request.post_data))
-        route.fulfill(**replies.pop(0)) if replies else route.continue_()
-
-    with watched_page(browser, tolerated="Failed to load resource") as page:
-        enter(page, serve(sqlite_workshop) + "/study/spots/")
-        page.route("**/answer", meddle)
-        page.keyboard.press("ArrowLeft")
-        page.wait_for_selector("#notice:visible")
-        for n in (2, 3, 4):
-            page.evaluate("dispatchEvent(new Event('online'))")  # at once, and not when the pause is over
-            page.wait_for_timeout(150)
-            assert len(sent) >= n
-        page.wait_for_function("() => document.querySelector('#progress').value == 1")
-        assert page.is_hidden("#notice")
-        assert len({(body["trial_index"], body["response"], body["rt"]) for body in sent}) == 1
-        elapsed = [body["elapsed_ms"] for body in sent]
-        assert elapsed == sorted(elapsed)
-        assert len(set(elapsed)) == 4
-        # Out of step is no dead end: the page asks what comes next, and goes on there.
-        replies.append({"status": 409, "body": "{}"})
-        page.wait_for_selector(READY)
-        page.keyboard.press("ArrowLeft")
-        page.wait_for_selector("[data-state=waiting]", state="attached")
-        take_survey(page, lambda: page.keyboard.press("ArrowRight"))
-        assert [response.presentations for response in responses(sqlite_workshop)] == [1, 2]
-
-
-def test_browser_that_keeps_nothing_can_take_part(page, sqlite_workshop, serve):
-    sqlite_workshop.create_study(exposure={"duration_ms": 50, "fixation_ms": 0}, trials={"practice": 0, "main": 2})
-    page.add_init_script(
-        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } })"
-    )
-    enter(page, serve(sqlite_workshop) + "/study/spots/")
-    take_survey(page, lambda: page.keyboard.press("ArrowLeft"))
-    assert [response.presentations for response in responses(sqlite_workshop)] == [1, 1]
+@pytest.mark.parametrize(
+    ("width", "picture"), [(1280, 256.0), (320, 137.6)]
+)  # not 48 px, as the file has, but 256, or less
+def test_width_of_pictures_is_told_as_it_was_shown(browser, live, width, picture):
+    live.create_study(exposure={"duration_ms": 50, "fixation_ms": 0}, trials=MAIN)
+    with watched_page(browser, viewport={"width": width, "height": 720}) as page:
+        enter(page, live.url + "/study/spots/")
+        answer_and_go_on(page)
+        on_stage = page.evaluate("document.querySelector('#stage img').getBoundingClientRect().width")
+    assert [response.picture_width_px for response in responses(live)] == [picture]
+    assert on_stage == pytest.approx(picture, abs=0.05)

@@ -142,17 +142,19 @@ def test_worker_whose_browser_keeps_no_cookie_in_a_frame_is_offered_a_window(sql
 def test_only_mturk_may_frame_and_only_its_studies(sqlite_workshop):
     framed = make(sqlite_workshop, "mturk")
     sqlite_workshop.create_study(name="bare", trials=SHORT)
-    for reply in (framed.get(f"/study/spots/{MTURK}"), agree(framed, MTURK), framed.get("/study/spots/next")):
+    begun = agree(framed, MTURK)
+    for reply in (framed.get(f"/study/spots/{MTURK}"), begun, framed.get("/study/spots/next")):
         policy = reply.headers["Content-Security-Policy"]
         assert "frame-ancestors https://*.mturk.com;" in policy
         assert "form-action 'self' https://*.mturk.com;" in policy
         assert "default-src 'none'" in policy
-    cookie = framed.get("/study/spots/on").headers["Set-Cookie"]
+    cookie = begun.headers["Set-Cookie"]
     assert {"Secure", "SameSite=None", "Partitioned", "HttpOnly", "Path=/study/spots/"} <= set(cookie.split("; "))
-    for reply in (agree(framed, study="bare"), framed.get("/study/bare/on"), framed.get("/")):
+    begun = agree(framed, study="bare")
+    for reply in (begun, framed.get("/study/bare/on"), framed.get("/")):
         assert "frame-ancestors 'none'" in reply.headers["Content-Security-Policy"]
         assert "form-action 'self';" in reply.headers["Content-Security-Policy"]
-    cookie = framed.get("/study/bare/on").headers["Set-Cookie"]
+    cookie = begun.headers["Set-Cookie"]
     assert {"SameSite=Lax", "Path=/"} <= set(cookie.split("; "))
     assert not {"Partitioned", "Secure"} & set(cookie.split("; "))
 

@@ -73,6 +73,7 @@ def upgrade() -> None:
     with op.batch_alter_table("responses") as table:
         table.add_column(sa.Column("exposure_second_measured_ms", sa.Double(), nullable=True))
         table.add_column(sa.Column("frame_interval_ms", sa.Double(), nullable=True))
+        table.add_column(sa.Column("picture_width_px", sa.Double(), nullable=True))
         table.add_column(sa.Column("focus_lost", sa.Boolean(), nullable=True))
         table.add_column(sa.Column("presentations", sa.Integer(), nullable=True))
         table.add_column(sa.Column("input_method", sa.String(length=16), nullable=True))
@@ -88,6 +89,7 @@ def downgrade() -> None:
             "input_method",
             "presentations",
             "focus_lost",
+            "picture_width_px",
             "frame_interval_ms",
             "exposure_second_measured_ms",
         ):

@@ -29,23 +29,33 @@ export function pause(attempt) {
 // The reply's JSON. With body(), which is called anew for each attempt, what it returns is posted.
 export async function request(address, body) {
   for (let attempt = 0; ; attempt++) {
-    const impatient = new AbortController();
-    const timer = setTimeout(() => impatient.abort(), TIMEOUT_MS);
     const posted = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body()) };
-    try {
-      const reply = await fetch(address, { cache: "no-store", signal: impatient.signal, ...posted });
-      if (reply.status >= 400 && reply.status < 500 && reply.status !== 429) throw new Refused(reply.status);
-      if (reply.ok) {
-        const answered = await reply.json();
-        notice(null);
-        return answered;
-      }
-    } catch (error) {
-      if (error instanceof Refused) throw error;
-    } finally {
-      clearTimeout(timer);
+    const answered = await ask(address, posted, (reply) => reply.json());
+    if (answered !== undefined) {
+      notice(null);
+      return answered;
     }
     notice(words.offline);
     await pause(attempt);
+  }
+}
+
+// Throws Refused if the server refuses the address; returns if it does not, and if nobody knows.
+export async function checkNotRefused(address) {
+  await ask(address, { method: "HEAD" }, () => true);
+}
+
+// A single request: what read(reply) makes of the reply, or undefined where the network or the server fails.
+async function ask(address, options, read) {
+  const impatient = new AbortController();
+  const timer = setTimeout(() => impatient.abort(), TIMEOUT_MS);
+  try {
+    const reply = await fetch(address, { cache: "no-store", signal: impatient.signal, ...options });
+    if (reply.status >= 400 && reply.status < 500 && reply.status !== 429) throw new Refused(reply.status);
+    return reply.ok ? await read(reply) : undefined;
+  } catch (error) {
+    if (error instanceof Refused) throw error;
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -10,8 +10,8 @@ const OUT_OF_STEP = 409;
 
 // The server's reply to an answer; null if it is out of step, as when another tab was faster. onset: on the page's clock.
 export async function send(answer, onset) {
-  // Of two tabs that wait for the network with the same trial, the first counts.
-  if (waiting()?.answer.trial_index !== answer.trial_index)
+  // Of two tabs that wait for the network with the same trial, the first counts; a tab that is behind has nothing of use.
+  if (!(waiting()?.answer.trial_index >= answer.trial_index))
     keep("answer", { answer, onset_at: Date.now() - (performance.now() - onset) });
   return await deliver(answer, () => performance.now() - onset);
 }

@@ -17,10 +17,19 @@ export function pressed(button) {
   return new Promise((resolve) => button.addEventListener("click", resolve, { once: true }));
 }
 
+let givenUp = false;
+
 // A line about trouble, or none.
 export function notice(text) {
+  if (givenUp) return;
   $("notice").textContent = text ?? "";
   $("notice").hidden = !text;
+}
+
+// The page goes no further: it says so, and nothing that is still under way takes that back.
+export function giveUp() {
+  notice(words.broken);
+  givenUp = true;
 }
 
 // For those who hear the page; in a task of its own, so that it costs the frame nothing.

@@ -1,7 +1,7 @@
 // Pictures fetched and decoded before they are needed.
 
-import { pause } from "./network.js";
-import { notice, words } from "./page.js";
+import { checkNotRefused, pause } from "./network.js";
+import { giveUp, notice, words } from "./page.js";
 
 const loading = new Map(); // address → promise of a decoded <img>
 
@@ -11,7 +11,8 @@ export function preload(address) {
 }
 
 export function preloadAll(trials) {
-  for (const trial of trials) for (const address of Object.values(trial.pictures)) preload(address);
+  // Who has been refused a later picture learns it now: no answer given meanwhile would be taken.
+  for (const trial of trials) for (const address of Object.values(trial.pictures)) preload(address).catch(giveUp);
 }
 
 export function drop(trial) {
@@ -29,6 +30,7 @@ async function load(address) {
       await image.decode();
       return image;
     } catch {
+      await checkNotRefused(address);
       notice(words.picture_lost);
       await pause(attempt);
     }

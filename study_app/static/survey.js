@@ -5,7 +5,7 @@ import { FrameClock } from "./frames.js";
 import { Refused, request } from "./network.js";
 import { send, sendWaiting } from "./outbox.js";
 import { drop, preloadAll } from "./pictures.js";
-import { $, fill, notice, pressed, settings, show, words } from "./page.js";
+import { $, fill, giveUp, pressed, settings, show, words } from "./page.js";
 import { runTrial, uncover } from "./trial.js";
 
 const clock = new FrameClock();
@@ -53,5 +53,5 @@ async function main() {
 
 main().catch((error) => {
   if (!(error instanceof Refused)) console.error(error);
-  notice(words.broken);
+  giveUp();
 });

@@ -32,7 +32,7 @@ export async function runTrial(trial, clock) {
   say("");
   show("trial");
   $("prompt").focus({ preventScroll: true });
-  const { images, masks } = await prepare(trial, clock);
+  const { images, masks, width_px } = await prepare(trial, clock);
   const choice = {};
   const steps = [...plan(trial, clock, images, masks, choice)];
   const played = await clock.play(steps);
@@ -50,6 +50,7 @@ export async function runTrial(trial, clock) {
     rt: whole(choice.at - last.start),
     exposure_measured_ms: tenths(first.measured_ms),
     exposure_second_measured_ms: shown.length > 1 ? tenths(last.measured_ms) : null,
+    picture_width_px: Math.round(width_px * 10) / 10 || null, // a window may have no room at all
     late_frames: trial.exposure_ms ? shown.reduce((sum, one) => sum + one.late_frames, 0) : null,
     frame_interval_ms: clock.measured && Math.round(clock.measured * 1000) / 1000,
     focus_lost: lost.some((at) => at >= first.start && at <= last.start + last.measured_ms),
@@ -86,7 +87,8 @@ async function prepare(trial, clock) {
   });
   for (const button of buttons) button.classList.remove("chosen");
   await Promise.all(images.map((image) => image.decode().catch(() => {}))); // in case the browser has let it go meanwhile
-  return { images: Object.fromEntries(places.map((place, i) => [place, images[i]])), masks };
+  const width_px = frames[places[0]].getBoundingClientRect().width; // both places are alike
+  return { images: Object.fromEntries(places.map((place, i) => [place, images[i]])), masks, width_px };
 }
 
 // The steps of a trial, for FrameClock.play; the last fills in the choice.
