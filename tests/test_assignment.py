@@ -27,7 +27,7 @@ def design(conditions=2, practice=2, main=8, assignment="within", layout="side_b
         "protocol": "ding2018",
         "trials": {"practice": practice, "main": main, **trials},
         "conditions": {f"c{i}": "x" for i in range(conditions)},
-        "catch": {"pairset": "x"},
+        **({"catch": {"pairset": "x"}} if trials.get("catch") else {}),
         "assignment": {"conditions": assignment},
         **LAYOUTS[layout],
     }
