@@ -68,9 +68,11 @@ def test_whole_sitting_tells_nothing_before_the_answer_is_in(browser, live, layo
             page.keyboard.press("ArrowLeft")
             if index == 2:
                 page.wait_for_function("() => document.querySelector('#progress').value == 3")
+                page.wait_for_timeout(500)  # what is under way is noted, and not cut short
                 page.reload()
             if index == 4:
                 page.wait_for_function("() => document.querySelector('#progress').value == 5")
+                page.wait_for_timeout(500)
                 page.goto(survey)  # left, and resumed by the study's address
 
         take_survey(page, choose)
