@@ -1,10 +1,9 @@
 """Remakes the tables of docs/protocols.md from the presets themselves: python docs/protocols.py"""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from protocol.presets import PRESETS
+from protocol.presets import PRESETS, leaves
 
 PAGE = Path(__file__).resolve().parent / "protocols.md"
 BEGIN, END = "<!-- made by protocols.py: begin -->\n", "<!-- made by protocols.py: end -->\n"
@@ -12,8 +11,8 @@ BEGIN, END = "<!-- made by protocols.py: begin -->\n", "<!-- made by protocols.p
 
 def tables() -> str:
     """The sources, and each setting by preset; what the source leaves open in italics."""
-    published = {name: dict(_leaves(preset.published)) for name, preset in PRESETS.items()}
-    ours = {name: dict(_leaves(preset.ours)) for name, preset in PRESETS.items()}
+    published = {name: dict(leaves(preset.published)) for name, preset in PRESETS.items()}
+    ours = {name: dict(leaves(preset.ours)) for name, preset in PRESETS.items()}
     for name, preset in PRESETS.items():
         if preset.picture_px:
             published[name]["picture size"] = f"{preset.picture_px} × {preset.picture_px} px"
@@ -26,14 +25,6 @@ def tables() -> str:
         cells = [_cell(published[name].get(key), ours[name].get(key)) for name in PRESETS]
         lines.append(f"| {key if key == 'picture size' else f'`{key}`'} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _leaves(values: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{where}{key}.")
-        else:
-            yield f"{where}{key}", value
 
 
 def _cell(published: Any, ours: Any) -> str:

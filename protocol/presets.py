@@ -113,13 +113,20 @@ def deviations(design: "StudyDesign", picture_px: tuple[int, int] | None = None)
     return tuple(found)
 
 
-def _differences(published: Mapping[str, Any], here: Any, where: str = "") -> Iterator[Deviation]:
-    for key, value in published.items():
-        found = here.get(key) if isinstance(here, dict) else None
+def leaves(values: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """Every single setting with its key, as in ``exposure.duration_ms``."""
+    for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _differences(value, found, f"{where}{key}.")
-        elif found != value:
-            yield Deviation(f"{where}{key}", _told(value), _told(found))
+            yield from leaves(value, f"{where}{key}.")
+        else:
+            yield f"{where}{key}", value
+
+
+def _differences(published: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[Deviation]:
+    settings = dict(leaves(here))  # without those of a section that is left out
+    for key, value in leaves(published):
+        if settings.get(key) != value:
+            yield Deviation(key, _told(value), _told(settings.get(key)))
 
 
 def _told(value: Any) -> str:

@@ -134,7 +134,7 @@ def test_invite_needs_to_know_how_many_or_whom(sqlite_workshop, tmp_path):
     told = command(sqlite_workshop, "link", "spots", "--url", "studies.example.org")
     assert told.exit_code == 2
     assert "'studies.example.org' is no web address; give one such as https://" in told.output
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         command(sqlite_workshop, "invite", "spots", "-n", 1, "--csv", tmp_path / "nowhere" / "links.csv")
     with reading(sqlite_workshop.engine) as db:  # who could not be told their link is not invited
         assert db.scalar(select(func.count(Invitation.id))) == 0

@@ -1,14 +1,13 @@
 """Protocols by name: what each fixes, what counts as a departure from it, and that the documentation says the same."""
 
 import runpy
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from protocol.design import StudyDesign, parse_design
-from protocol.presets import PRESETS, Preset, deviations
+from protocol.presets import PRESETS, Preset, deviations, leaves
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 CATCH = {"catch": {"pairset": "pairs/catch"}}  # for the protocol that has catch trials
@@ -32,14 +31,6 @@ def study(protocol: str, **differing: object) -> StudyDesign:
     minimal = {"title": "Flowers", "protocol": protocol, "conditions": {"cgan": "pairs/cgan"}}
     catch = CATCH if "catch" in PRESETS[protocol].published.get("trials", {}) else {}
     return parse_design({**minimal, **catch, **differing}, "study.toml")
-
-
-def leaves(values: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{where}{key}.")
-        else:
-            yield f"{where}{key}", value
 
 
 def at(design: StudyDesign, key: str) -> object:
