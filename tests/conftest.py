@@ -1,6 +1,7 @@
 """Fixtures: databases of both kinds, studies of small pictures, a served survey, and a real browser."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +18,8 @@ import psycopg
 import pytest
 import requests
 import tomli_w
-from pictures import write_pictures
-from sqlalchemy import Engine
+from pictures import copy_pictures
+from sqlalchemy import Engine, make_url
 
 from study_app import create_app
 from study_app.config import Config
@@ -47,16 +48,36 @@ def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     server.cleanup()
 
 
+def _new_postgresql(maintenance: str, template: str = "template1") -> str:
+    """The URL of a new database beside ``maintenance``, a copy of ``template``."""
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[arg-type]
+    return maintenance.replace("/postgres?", f"/{name}?")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database, on SQLite and on PostgreSQL in turn."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'realism.sqlite'}"
-    maintenance = request.getfixturevalue("postgresql_server")
-    name = f"test_{uuid.uuid4().hex}"
-    with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
-    return maintenance.replace("/postgres?", f"/{name}?")
+    return _new_postgresql(request.getfixturevalue("postgresql_server"))
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that the migrations made, to copy: they take longer than most tests."""
+    path = tmp_path_factory.mktemp("migrated") / "realism.sqlite"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server: str) -> str:
+    """The name of a database that the migrations made, to copy."""
+    url = _new_postgresql(postgresql_server)
+    upgrade(url)
+    return str(make_url(url).database)
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +132,7 @@ class Workshop:
         """A study of two conditions of 24 pairs, 2 practice and 8 main trials, that differs as stated; its name."""
         for condition, strength in (("cgan", 0.5), ("wgan", 0.25)):
             if not (self.folder / condition).exists():
-                write_pictures(self.folder / condition, condition, strength=strength)
+                copy_pictures(self.folder / condition, condition, strength=strength)
         design = {
             "name": "spots",
             "title": "Which spots are real?",
@@ -132,22 +153,30 @@ class Workshop:
         return create_app(self.engine, self.config.store, SECRET).test_client()
 
 
-@pytest.fixture
-def workshop(database_url: str, tmp_path: Path) -> Iterator[Workshop]:
-    upgrade(database_url)
+@contextmanager
+def _opened(database_url: str, folder: Path) -> Iterator[Workshop]:
     engine = open_migrated(database_url)
-    yield Workshop(Config(tmp_path / "instance", database_url), engine, tmp_path)
+    yield Workshop(Config(folder / "instance", database_url), engine, folder)
     engine.dispose()
 
 
 @pytest.fixture
-def sqlite_workshop(tmp_path: Path) -> Iterator[Workshop]:
-    """The same on SQLite alone, for what does not depend on the database."""
-    config = Config(tmp_path / "instance", f"sqlite:///{tmp_path / 'realism.sqlite'}")
-    upgrade(config.database)
-    engine = open_migrated(config.database)
-    yield Workshop(config, engine, tmp_path)
-    engine.dispose()
+def sqlite_workshop(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Workshop]:
+    """A workshop on SQLite alone, for what does not depend on the database."""
+    file = shutil.copy(migrated_sqlite, tmp_path)
+    with _opened(f"sqlite:///{file}", tmp_path) as workshop:
+        yield workshop
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def workshop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workshop]:
+    """A workshop on SQLite and on PostgreSQL in turn."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("sqlite_workshop")
+        return
+    template = request.getfixturevalue("migrated_postgresql")
+    with _opened(_new_postgresql(request.getfixturevalue("postgresql_server"), template), tmp_path) as workshop:
+        yield workshop
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from axe_playwright_python.sync_playwright import Axe
 from conftest import Workshop
 from playwright.sync_api import Browser, Page
 from sqlalchemy import select
@@ -13,6 +14,10 @@ from study_app.tables import Response, Trial
 # A trial that may be answered, in any layout.
 READY = "[data-response]:not([disabled])"
 PAUSES = ("#continue", "#go-on", "#rest-over", "#show-second", "#begin", "#back button")
+AXE = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],  # what passes is not written up, which takes most of the time
+}
 SEEN = "#stage .seen:not(#cross)"  # pictures or masks
 
 
@@ -27,6 +32,12 @@ def watched_page(browser: Browser, tolerated: str = "ERR_INTERNET_DISCONNECTED",
     yield page
     assert [p for p in problems if tolerated not in p] == []
     profile.close()
+
+
+def axe_finds_nothing(page: Page, where: str) -> None:
+    """The page must have been opened with ``bypass_csp``."""
+    result = Axe().run(page, options=AXE)
+    assert result.violations_count == 0, f"{where}: {result.generate_report()}"
 
 
 def consent(page: Page, survey: str) -> None:

@@ -1,6 +1,9 @@
 """Small colourful pictures and pair sets for tests."""
 
+import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -38,3 +41,16 @@ def write_pictures(
         {"name": "spots", "licence": "CC0", "split": "held-out"},
     )
     return write_pairset(folder, pictures(), about, replace=replace)
+
+
+def copy_pictures(folder: Path, condition: str, n: int = 24, size: int = 48, strength: float = 0.35) -> None:
+    """The pair set that ``write_pictures`` makes, made once for all tests, in a new folder."""
+    shutil.copytree(_made_once(condition, n, size, strength).name, folder)
+
+
+@cache
+def _made_once(condition: str, n: int, size: int, strength: float) -> TemporaryDirectory[str]:
+    """A folder that is gone when Python ends."""
+    folder = TemporaryDirectory()
+    write_pictures(Path(folder.name), condition, n, size, strength, replace=True)
+    return folder

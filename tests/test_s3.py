@@ -16,8 +16,9 @@ import pytest
 import requests
 import s3fs
 import tomli_w
+from commands import call
 from conftest import SECRET, free_port
-from pictures import write_pictures
+from pictures import copy_pictures, write_pictures
 from PIL import Image
 from sqlalchemy import select
 
@@ -26,20 +27,17 @@ from protocol.pairset import read_pairset
 from protocol.place import Place
 from study_app import create_app, store
 from study_app.db import reading
+from study_app.doctor import Finding
 from study_app.export import export_study
 from study_app.store import StoreError, check_store, get_served, put_image
 from study_app.studies import create_study
 from study_app.tables import Pair, Study, Trial
 
 
-def realism(workshop, *arguments, program="import realism; realism.main()"):
-    command = [sys.executable, "-c", program, *arguments, "--database", workshop.config.database]
-    command += ["--instance", str(workshop.config.instance)]
-    environment = {**os.environ, "REALISM_SECRET_KEY": SECRET}
-    root = Path(__file__).parent.parent
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=120, check=False, cwd=root
-    )  # fmt: skip
+def realism(workshop, *arguments):
+    """The command, on the workshop's database and instance."""
+    where = ("--database", workshop.config.database, "--instance", workshop.config.instance)
+    return call(*arguments, *where, cwd=workshop.folder, REALISM_SECRET_KEY=SECRET)
 
 
 def write_design(folder: Path, conditions: dict[str, str]) -> Path:
@@ -60,7 +58,7 @@ def write_design(folder: Path, conditions: dict[str, str]) -> Path:
 
 def make_study(workshop, address: str) -> Place:
     """A study of one condition whose pictures lie at the address."""
-    write_pictures(workshop.folder / "cgan", "cgan")
+    copy_pictures(workshop.folder / "cgan", "cgan")
     create_study(workshop.engine, Place(address), write_design(workshop.folder, {"cgan": "cgan"}))
     return Place(address)
 
@@ -80,7 +78,7 @@ def pixels(data: bytes) -> bytes:
 
 def test_study_lives_behind_s3_from_its_pair_sets_to_its_export(s3, sqlite_workshop, serve, tmp_path):
     write_pictures(f"{s3}/sets/cgan", "cgan")
-    write_pictures(tmp_path / "wgan", "wgan", strength=0.25)
+    copy_pictures(tmp_path / "wgan", "wgan", strength=0.25)
     shutil.make_archive(str(tmp_path / "wgan"), "zip", tmp_path, "wgan")
     design = write_design(tmp_path, {"cgan": f"{s3}/sets/cgan", "wgan": "wgan.zip"})
     at = ("--store", f"{s3}/studies")
@@ -155,7 +153,7 @@ def refused(done) -> str:
 
 
 def test_missing_bucket_is_told_before_anything_is_made(s3, sqlite_workshop):
-    write_pictures(sqlite_workshop.folder / "cgan", "cgan")
+    copy_pictures(sqlite_workshop.folder / "cgan", "cgan")
     design = write_design(sqlite_workshop.folder, {"cgan": "cgan"})
     for command in (("study", "create", str(design)), ("serve",)):
         said = refused(realism(sqlite_workshop, *command, "--store", "s3://no-such-bucket/studies"))
@@ -189,12 +187,12 @@ def test_missing_bucket_with_bucket_in_its_name_is_told(s3):
 
 def test_dead_endpoint_is_told_within_seconds(s3, sqlite_workshop, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
-    write_pictures(sqlite_workshop.folder / "cgan", "cgan")
+    copy_pictures(sqlite_workshop.folder / "cgan", "cgan")
     design = write_design(sqlite_workshop.folder, {"cgan": "cgan"})
     for command in (("study", "create", str(design)), ("serve",)):
         began = time.monotonic()
         said = refused(realism(sqlite_workshop, *command, "--store", f"{s3}/studies"))
-        assert time.monotonic() - began < 40  # most of it goes into starting Python
+        assert time.monotonic() - began < 40
         assert f"the store {s3}/studies cannot be used (Could not connect to the endpoint" in said
         assert "see that its server is up and can be reached" in said
 
@@ -258,11 +256,17 @@ import realism; realism.main()
 
 
 def test_without_s3fs_it_is_said_what_to_install(s3, sqlite_workshop):
-    said = refused(realism(sqlite_workshop, "serve", "--store", s3, program=WITHOUT_S3FS))
-    assert f"the store {s3}: Install s3fs to access S3 (pip install 'realism[s3]')" in said
+    """In a process of its own, which has not imported it yet."""
+    command = [sys.executable, "-c", WITHOUT_S3FS, "serve", "--store", s3]
+    command += ["--database", sqlite_workshop.config.database]
+    environment = {**os.environ, "REALISM_SECRET_KEY": SECRET}
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False, cwd=root)
+    assert f"the store {s3}: Install s3fs to access S3 (pip install 'realism[s3]')" in refused(done)
 
 
-def test_doctor_looks_at_the_store(s3, sqlite_workshop):
+def test_doctor_looks_at_the_store(s3, sqlite_workshop, monkeypatch):
+    monkeypatch.setattr("study_app.doctor._accelerator", lambda: Finding("GPU", False, "none", needed=False))  # slow
     done = realism(sqlite_workshop, "doctor", "--store", s3)
     assert done.returncode == 0, done.stdout
     assert f"Pictures: kept in {s3}" in done.stdout

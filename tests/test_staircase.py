@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from pictures import write_pictures
+from pictures import copy_pictures
 from sqlalchemy import select
 
 from protocol.sections import Staircase
@@ -131,7 +131,7 @@ def test_conditions_have_staircases_of_their_own(sqlite_workshop):
 
 
 def test_catch_trials_and_repeats_are_shown_as_the_main_trial_before_and_move_nothing(sqlite_workshop):
-    write_pictures(sqlite_workshop.folder / "obvious", "obvious", n=30, strength=0)
+    copy_pictures(sqlite_workshop.folder / "obvious", "obvious", n=30, strength=0)
     sitting = Sitting(
         sqlite_workshop,
         trials={"practice": 0, "main": 12, "blocks": 1, "catch": 3, "repeat": 3},
@@ -166,10 +166,13 @@ def test_rule_settles_where_three_answers_in_four_are_right(threshold_ms):
     assert np.mean(late) == pytest.approx(threshold_ms, rel=0.03)
 
 
-@pytest.mark.parametrize("threshold_ms", [300, 600])
-def test_threshold_of_known_observers_is_recovered_within_five_percent(sqlite_workshop, threshold_ms):
-    """Eight sessions of the protocol in one block; the exposures after the burn-in are averaged."""
-    write_pictures(sqlite_workshop.folder / "cgan", "cgan", n=MAIN, size=16)
+def test_threshold_of_known_observers_is_recovered_within_five_percent(sqlite_workshop):
+    """Four sessions of the protocol in one block; the exposures after the burn-in are averaged, whose error is 3 %.
+
+    Other thresholds are the rule's alone, above; here its steps go through the database.
+    """
+    threshold_ms, sessions = 300, 4
+    copy_pictures(sqlite_workshop.folder / "cgan", "cgan", n=MAIN, size=16)
     name = sqlite_workshop.create_study(
         protocol="hype_time",
         trials={"practice": 0, "blocks": 1},
@@ -180,10 +183,10 @@ def test_threshold_of_known_observers_is_recovered_within_five_percent(sqlite_wo
     observers = Observers(threshold_ms=threshold_ms, slope=6)
     late = [
         exposure_ms
-        for seed in range(8)
+        for seed in range(sessions)
         for exposure_ms in sit(sqlite_workshop, name, observers, np.random.default_rng(seed))[BURN_IN:]
     ]
-    assert len(late) == 8 * (MAIN - BURN_IN)
+    assert len(late) == sessions * (MAIN - BURN_IN)
     assert np.mean(late) == pytest.approx(threshold_ms, rel=0.05)
 
 

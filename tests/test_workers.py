@@ -26,7 +26,7 @@ def square(n):
 
 def uneven(n):
     """The earlier, the longer."""
-    time.sleep(0.02 if n % 4 == 0 else 0)
+    time.sleep(0.4 if n < 4 else 0)  # long enough for the other process to begin, on a busy machine too
     return n, os.getpid()
 
 
