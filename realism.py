@@ -17,11 +17,11 @@ COMMANDS = {
     "publish": ("train.generator_cli:publish", "Make a small folder of a run to give away."),
     "colourise": ("train.generator_cli:colourise", "Colour a folder of photographs."),
     "onnx": ("train.generator_cli:onnx", "Write a generator as an ONNX file."),
-    "study": ("study_app.cli:study", "Create, list, show and close studies."),
+    "study": ("study_app.cli:study", "Plan, create, recruit for, monitor and close studies."),
     "serve": ("study_app.cli:serve", "Serve the survey."),
     "simulate": ("study_app.answers_cli:simulate", "Send simulated participants through the running survey."),
     "export": ("study_app.answers_cli:export", "Write a study's response table, codebook, design and pair sets."),
-    "report": ("study_app.answers_cli:report", "Report a study, an export folder, or a response table."),
+    "report": ("study_app.report_cli:report", "Report a study, an export folder, or a response table."),
     "db": ("study_app.cli:db", "Prepare the database."),
     "doctor": ("study_app.cli:doctor", "Say what is installed, what is missing, and what to do."),
 }

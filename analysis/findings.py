@@ -1,58 +1,55 @@
 """A source in, all numbers of a report out: the plan is applied, conditions are counted and compared."""
 
 import platform
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from typing import Any
 
 import pandas as pd
 
+from analysis.bootstrap import two_way_bootstrap
 from analysis.comparisons import Comparison, compare_conditions
-from analysis.exclusions import Exclusion, find_exclusions, keep_counted, session_summary
-from analysis.exposures import Settled, Timing, measure_timing, settled_exposures
-from analysis.fool_rate import FoolRate, PairRate, counted_trials, fool_rates, pair_rates
-from analysis.source import Source, choose_origin
+from analysis.exclusions import Exclusion, exclusions_in, keep_counted, session_summary, undecidable
+from analysis.exposures import (
+    ExposureComparison,
+    Settled,
+    Timing,
+    compare_exposures,
+    exposure_warnings,
+    measure_timing,
+    settled_exposures,
+    staircase_steps,
+)
+from analysis.flow import Flow, KindCount, count_flow, count_kinds, find_warnings
+from analysis.fool_rate import (
+    FoolRate,
+    PairRate,
+    ParticipantRate,
+    TagRate,
+    by_condition,
+    counted_trials,
+    fool_rate,
+    pair_rates,
+    participant_rates,
+    tag_rates,
+)
+from analysis.margins import margins_of, trial_weights
+from analysis.mixed_model import MixedModel, fit_mixed_model
+from analysis.plan import AppliedPlan, apply_changes
+from analysis.psychometric import MAX_LAPSE, Threshold, fit_thresholds
+from analysis.quality import CatchRate, Consistency, catch_rate, consistency
+from analysis.ranking import Ability, RankingError, rank_conditions
+from analysis.reading.source import ReportError, Source, choose_origin
+from analysis.reading.unusable import Unusable
+from analysis.sensitivity import SensitivityRow, sensitivity
 from protocol.design import Analysis, StudyDesign, canonical_sha256
 from protocol.presets import PRESETS, Deviation, deviations
-from protocol.responses import KINDS
 
-FORMAT = "realism-report/1"
-CONDITION_COLUMNS = (
-    *("fool_rate", "low", "high", "method", "n_trials", "n_participants", "n_pairs"),
-    *("naive_low", "naive_high", "design_effect", "dprime", "side_bias", "median_rt_ms"),
-)
-_SOFTWARE = ("realism", "numpy", "scipy", "pandas", "matplotlib", "pillow", "jinja2")
-
-
-@dataclass(frozen=True)
-class Flow:
-    """How many people and trials there were, and how many are left to count. Trials are main trials.
-
-    ``refusals`` is None and ``outcomes`` (sessions by how they ended) empty where the source does not say.
-    """
-
-    participants: int
-    sessions: int
-    sessions_finished: int
-    sessions_excluded: int
-    participants_counted: int
-    trials_shown: int
-    trials_unanswered: int
-    trials_excluded: int
-    trials_counted: int
-    refusals: int | None
-    outcomes: dict[str, int]
-
-
-@dataclass(frozen=True)
-class KindCount:
-    """Trials of one kind before exclusions; ``correct`` is a fraction of those answered, None without any."""
-
-    kind: str
-    shown: int
-    answered: int
-    correct: float | None
+_SOFTWARE = ("realism", "numpy", "scipy", "pandas", "pyarrow", "choix", "matplotlib", "pillow", "jinja2")
+# Catch trials that tell the lapse rate of a psychometric curve better than its own answers do.
+_MANY_CATCH = 100
 
 
 @dataclass(frozen=True)
@@ -65,77 +62,188 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Everything a report says; conditions in the design's order, the pairs that fooled most first.
+class Options:
+    """What is asked of an analysis beyond its source.
 
-    ``protocol`` is None without a design. ``settled`` is empty unless the exposure was adaptive; ``held_at`` is then the
-    fool rate at which the staircase holds a participant. ``consistency`` is the fraction of answered repeats in which the
-    same picture was taken for real as the first time; None without any. ``max_missed``: catch trials a session may miss.
+    ``plan`` replaces the default one where the source brings none; ``post_hoc`` changes settings of the plan, each given as
+    text. ``replicates`` of the two-way bootstrap, 0 for none; ``model``: fit the mixed model too.
+    """
+
+    origin: str | None = None
+    plan: AppliedPlan | None = None
+    post_hoc: Mapping[str, str] | None = None
+    replicates: int = 2000
+    model: bool = False
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything a report says; conditions in the design's order, the pairs (people) that fooled (were fooled) most first.
+
+    ``design`` and ``protocol`` are None for answers from elsewhere. ``settled`` is empty unless the exposure was
+    adaptive; ``held_at`` is then the fool rate at which the staircase holds a participant. ``ranking`` is empty unless conditions were compared directly, and
+    ``models`` unless it was asked for. ``max_missed``: catch trials a session may miss. ``trials`` are those counted.
     """
 
     title: str
     study: str
     origin: str
+    design: StudyDesign | None
     protocol: Protocol | None
-    plan: Analysis
+    applied: AppliedPlan
     max_missed: int | None
     conditions: tuple[FoolRate, ...]
     comparisons: tuple[Comparison, ...]
+    ranking: tuple[Ability, ...]
     pairs: tuple[PairRate, ...]
+    participants: tuple[ParticipantRate, ...]
+    tags: tuple[TagRate, ...]
+    models: tuple[MixedModel, ...]
     exclusions: tuple[Exclusion, ...]
+    sensitivity: tuple[SensitivityRow, ...]
+    unusable: tuple[Unusable, ...]
     flow: Flow
     kinds: tuple[KindCount, ...]
-    consistency: float | None
+    catch: CatchRate | None
+    consistency: Consistency | None
     timing: Timing | None
     settled: tuple[Settled, ...]
+    thresholds: tuple[Threshold, ...]
     held_at: float | None
     is_one_picture: bool
+    sides_known: bool
     warnings: tuple[str, ...]
     inputs: dict[str, Any]
+    table: pd.DataFrame
+    trials: pd.DataFrame
+    exposure_comparisons: tuple[ExposureComparison, ...] = ()
+
+    @property
+    def plan(self) -> Analysis:
+        return self.applied.plan
 
     @property
     def is_simulated(self) -> bool:
         return self.origin == "simulated"
 
 
-def analyse(source: Source, origin: str | None = None) -> Findings:
-    """Apply the plan of the source's design (the default plan without one) and count.
+def analyse(
+    source: Source, options: Options | None = None, tell: Callable[[str], None] = lambda step: None
+) -> Findings:
+    """Apply the plan that the study froze (or the one given, or the default) and count; ``tell`` hears of every step.
 
     Raises:
-        ReportError: as ``choose_origin``.
+        ReportError: as ``choose_origin``, or if a plan is given beside a frozen one.
+        PlanError: as ``plan.apply_changes``.
     """
-    origin = choose_origin(source.table, origin)
-    design, table = source.design, source.table[source.table["origin"] == origin]
-    plan = design.analysis if design else Analysis()
-    main_trials = design.trials.main if design else None
+    options = options or Options()
+    origin = choose_origin(source.table, options.origin)
+    design = source.design
+    table = source.table if (source.table["origin"] == origin).all() else source.table[source.table["origin"] == origin]
     max_missed = design.catch.max_missed if design and design.catch else None
-    exclusions = find_exclusions(table, plan, main_trials, max_missed)
+    applied = _applied(source, options, max_missed)
+    plan = applied.plan
+    tell("exclusions")
+    main_trials = design.trials.main if design else None
+    summary = session_summary(table, main_trials, source.sessions, sides_known=source.sides_known)
+    exclusions = exclusions_in(summary, plan, max_missed)
     kept = keep_counted(table, exclusions)
-    staircase = design.staircase if design else None
+    trials = counted_trials(kept)
+    tell("fool rates")
+    margins = {name: margins_of(found) for name, found in by_condition(trials)}
     order = _condition_order(source, table)
+    found = [name for name in order if name in margins]
+    of_condition = dict(by_condition(trials))
+    rates = [fool_rate(name, of_condition[name], margins[name], plan.level, plan.equivalence_margin) for name in found]
+    if options.replicates:
+        tell("bootstrap")
+        rates = [
+            replace(
+                rate,
+                bootstrap=two_way_bootstrap(of_condition[rate.condition], plan.level, options.replicates, plan.seed),
+            )
+            if trial_weights(of_condition[rate.condition]) is None  # the bootstrap knows no weights but its own
+            else rate
+            for rate in rates
+        ]
+    tell("mixed model" if options.model else "comparisons")
+    models = fit_mixed_model(trials, plan.level, plan.seed) if options.model and found else ()
+    ranking, unranked = _rank(kept, plan.level)
+    catch = catch_rate(kept, plan.level)
+    lapse = min(catch.error_rate, MAX_LAPSE) if catch and catch.n >= _MANY_CATCH else None
+    fitted = fit_thresholds(trials, plan.level, lapse)
+    held_at = _held_at(design, trials)
     study = design.name if design else next(iter(table["study"]), "no study")
-    found = {rate.condition: rate for rate in fool_rates(kept, plan.level)}
+    settled = tuple(settled_exposures(trials, plan.level)) if held_at is not None else ()
     return Findings(
         title=design.told(design.title, "en") if design else f"Fool rates of {study}",
         study=study,
         origin=origin,
+        design=design,
         protocol=_protocol(design, source.picture_px) if design else None,
-        plan=plan,
+        applied=applied,
         max_missed=max_missed,
-        conditions=tuple(found[name] for name in order if name in found),
-        comparisons=tuple(compare_conditions(kept, order, plan.level)),
-        pairs=tuple(sorted(pair_rates(kept), key=lambda pair: order.index(pair.condition))),
+        conditions=tuple(rates),
+        comparisons=tuple(compare_conditions(trials, order, plan.level)),
+        ranking=ranking,
+        pairs=tuple(one for name in found for one in pair_rates(name, margins[name])),
+        participants=tuple(one for name in found for one in participant_rates(name, margins[name])),
+        tags=tuple(tag_rates(trials, _tags(source), plan.level, plan.equivalence_margin)),
+        models=tuple(models),
         exclusions=tuple(exclusions),
-        flow=_flow(source, table, kept, main_trials, exclusions),
-        kinds=tuple(_kind_counts(table)),
-        consistency=_consistency(table),
-        timing=measure_timing(counted_trials(kept)),
-        settled=tuple(settled_exposures(counted_trials(kept), plan.level)) if staircase else (),
-        held_at=staircase.down_ms / (staircase.down_ms + staircase.up_ms) if staircase else None,
+        sensitivity=sensitivity(table, summary, applied, max_missed),
+        unusable=source.unusable,
+        flow=count_flow(source, table, trials, summary, exclusions),
+        kinds=tuple(count_kinds(table)),
+        catch=catch,
+        consistency=consistency(kept, plan.level),
+        timing=measure_timing(trials),
+        settled=settled,
+        thresholds=tuple(one.threshold for one in fitted),
+        held_at=held_at,
+        exposure_comparisons=compare_exposures(trials, fitted, order, plan.level, adaptive=held_at is not None),
         is_one_picture=bool(len(table)) and bool(table["real_side"].isin(["real", "fake"]).all()),
-        warnings=tuple(_warnings(source, table, order, found.keys())),
-        inputs=_inputs(source, plan),
+        sides_known=source.sides_known,
+        warnings=(
+            *find_warnings(source, table, order, found),
+            *exposure_warnings(trials, settled, held_at),
+            *unranked,
+            *undecidable(summary, plan, max_missed),
+        ),
+        inputs=_inputs(source, applied),
+        table=table,
+        trials=trials,
     )
+
+
+def _held_at(design: StudyDesign | None, trials: pd.DataFrame) -> float | None:
+    """The share of wrong answers that the study's staircase holds; without a design, of the one that the exposures show."""
+    if design is None:
+        steps = staircase_steps(trials)
+    else:
+        steps = (design.staircase.down_ms, design.staircase.up_ms) if design.staircase else None
+    return steps[0] / sum(steps) if steps else None
+
+
+def _rank(table: pd.DataFrame, level: float) -> tuple[tuple[Ability, ...], tuple[str, ...]]:
+    """The ranking, or why there is none although conditions were compared directly."""
+    try:
+        return rank_conditions(table, level), ()
+    except RankingError as error:
+        return (), (f"{error}.",)
+
+
+def _applied(source: Source, options: Options, max_missed: int | None) -> AppliedPlan:
+    changes = options.post_hoc or {}
+    if source.design is not None:
+        if options.plan is not None:
+            raise ReportError(
+                f"study {source.design.name} froze its plan, and another one is given; leave --plan out, or change single settings with "
+                "--post-hoc KEY=VALUE"
+            )
+        return apply_changes(source.design.analysis, changes, source.frozen_plan_sha256, max_missed)
+    given = options.plan.plan if options.plan else Analysis()
+    return apply_changes(given, changes) if changes else AppliedPlan(given, (), None, None)
 
 
 def _protocol(design: StudyDesign, picture_px: tuple[int, int] | None) -> Protocol:
@@ -144,130 +252,33 @@ def _protocol(design: StudyDesign, picture_px: tuple[int, int] | None) -> Protoc
 
 def _condition_order(source: Source, table: pd.DataFrame) -> list[str]:
     designed = list(source.design.conditions) if source.design else []
-    return designed + sorted(set(table.loc[table["kind"] == "main", "condition"]) - set(designed))
+    shown = table.loc[table["kind"] == "main", "condition"].unique()
+    return designed + sorted({str(name) for name in shown} - set(designed))
 
 
-def _flow(
-    source: Source, table: pd.DataFrame, kept: pd.DataFrame, main_trials: int | None, exclusions: list[Exclusion]
-) -> Flow:
-    sessions = session_summary(table, main_trials)
-    counted = counted_trials(kept)
-    answered = int(sessions["answered"].sum())
-    ended = table.groupby("session")["outcome"].first() if "outcome" in table else pd.Series(dtype=str)
-    return Flow(
-        participants=table["participant"].nunique(),
-        sessions=len(sessions),
-        sessions_finished=int(sessions["finished"].sum()),
-        sessions_excluded=len({exclusion.session for exclusion in exclusions}),
-        participants_counted=counted["participant"].nunique(),
-        trials_shown=int(sessions["shown"].sum()),
-        trials_unanswered=int(sessions["shown"].sum()) - answered,
-        trials_excluded=answered - len(counted),
-        trials_counted=len(counted),
-        refusals=source.refusals,
-        outcomes={str(outcome): int(n) for outcome, n in ended.value_counts().sort_index().items()},
-    )
+def _tags(source: Source) -> dict[str, list[str]]:
+    """Every tag of the pair sets with the pairs that carry it."""
+    found: dict[str, set[str]] = {}
+    for one in source.pairsets.values():
+        for pair in one.pairset.pairs:
+            for tag in pair.tags:
+                found.setdefault(tag, set()).add(pair.id)
+    return {tag: sorted(pairs) for tag, pairs in found.items()}
 
 
-def _kind_counts(table: pd.DataFrame) -> Iterator[KindCount]:
-    for kind in KINDS:
-        shown = table[table["kind"] == kind]
-        answered = shown[shown["chosen_side"].notna()]
-        if len(shown):
-            correct = (answered["chosen_side"] == answered["real_side"]).mean() if len(answered) else None
-            yield KindCount(kind, len(shown), len(answered), None if correct is None else float(correct))
-
-
-def _consistency(table: pd.DataFrame) -> float | None:
-    if "repeat_of" not in table:
-        return None
-    answered = table[table["chosen_side"].notna()]
-    answered = answered.assign(correct=answered["chosen_side"] == answered["real_side"])
-    repeats = answered[answered["kind"] == "repeat"].assign(first=lambda rows: pd.to_numeric(rows["repeat_of"]))
-    both = repeats.merge(answered, left_on=["session", "first"], right_on=["session", "trial_index"])
-    return float((both["correct_x"] == both["correct_y"]).mean()) if len(both) else None
-
-
-def _warnings(source: Source, table: pd.DataFrame, order: list[str], found: Iterable[str]) -> Iterator[str]:
-    left_out = source.table.drop(table.index)
-    if len(left_out):
-        yield (
-            f"{len(left_out)} {left_out['origin'].iloc[0]} trials of {left_out['session'].nunique()} sessions were left "
-            "out; a report is on people or on simulated participants, never on both."
-        )
-    if source.design is None:
-        yield "No study design came with the answers: the default plan was applied, which excludes no session."
-    if not found:
-        yield _why_nothing_is_left(table)
-    else:
-        for name in order:
-            if name not in found:
-                yield f"Condition {name} has no answered main trial left, so it has no fool rate."
-
-
-def _why_nothing_is_left(table: pd.DataFrame) -> str:
-    main = table[table["kind"] == "main"]
-    if table.empty:
-        return "There is no fool rate: the response table holds no trial."
-    if main.empty:
-        return f"There is no fool rate: none of the {len(table)} trials is a main trial."
-    if main["chosen_side"].isna().all():
-        return f"There is no fool rate: none of the {len(main)} main trials was answered."
-    return "There is no fool rate: the plan excludes every session that answered a main trial."
-
-
-def _inputs(source: Source, plan: Analysis) -> dict[str, Any]:
+def _inputs(source: Source, applied: AppliedPlan) -> dict[str, Any]:
     return {
         "responses_sha256": source.responses_sha256,
-        "design_sha256": canonical_sha256(source.design) if source.design else None,
-        "plan_sha256": canonical_sha256(plan),
+        "design_sha256": source.design_sha256,
+        "plan_sha256": applied.frozen_sha256 or canonical_sha256(applied.plan),
         "pairset_manifests_sha256": {name: found.manifest_sha256 for name, found in source.pairsets.items()},
         "software": {"python": platform.python_version(), **{name: _version(name) for name in _SOFTWARE}},
     }
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:  # run from a source tree that is not installed
         return None
-
-
-def condition_row(rate: FoolRate) -> dict[str, Any]:
-    """A condition's numbers by ``CONDITION_COLUMNS``; rates are fractions."""
-    values = (
-        *(rate.fool_rate, rate.interval.low, rate.interval.high, rate.interval.method),
-        *(rate.n_trials, rate.n_participants, rate.n_pairs),
-        *(rate.naive.low, rate.naive.high, rate.design_effect, rate.dprime, rate.side_bias, rate.median_rt_ms),
-    )
-    return dict(zip(CONDITION_COLUMNS, values, strict=True))
-
-
-def as_json(findings: Findings) -> dict[str, Any]:
-    """The content of report.json (format realism-report/1); what is unknown is None."""
-    return {
-        "format": FORMAT,
-        "title": findings.title,
-        "study": findings.study,
-        "level": findings.plan.level,
-        "origin": findings.origin,
-        "inputs": findings.inputs,
-        "protocol": _protocol_as_json(findings.protocol) if findings.protocol else None,
-        "plan": findings.plan.model_dump(mode="json"),
-        "conditions": {rate.condition: condition_row(rate) for rate in findings.conditions},
-        "comparisons": [asdict(comparison) for comparison in findings.comparisons],
-        "pairs": [asdict(pair) for pair in findings.pairs],
-        "exclusions": [asdict(exclusion) for exclusion in findings.exclusions],
-        "flow": asdict(findings.flow),
-        "kinds": [asdict(count) for count in findings.kinds],
-        "consistency": findings.consistency,
-        "settled": [asdict(settled) for settled in findings.settled],
-        "warnings": [
-            *findings.warnings,
-            *(f"{rate.condition}: {warning}" for rate in findings.conditions for warning in rate.warnings),
-        ],
-    }
-
-
-def _protocol_as_json(protocol: Protocol) -> dict[str, Any]:
-    return {**asdict(protocol), "deviations": [asdict(deviation) for deviation in protocol.deviations]}

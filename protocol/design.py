@@ -112,6 +112,11 @@ class StudyDesign(Section):
     def _sections_fit_each_other(self) -> "StudyDesign":
         if (self.exposure.duration_ms == "adaptive") != (self.staircase is not None):
             raise ValueError('exposure.duration_ms = "adaptive" and a [staircase] come together; give both or neither')
+        if self.staircase and self.stopping.half_width is not None:
+            raise ValueError(
+                "stopping.half_width: an adaptive exposure holds every fool rate alike, so its width says nothing; leave it "
+                "out, and stop by stopping.participants"
+            )
         if "catch" in self.conditions:
             raise ValueError("a condition is called 'catch', as catch trials are in the response table; rename it")
         if self.exposure.mask_ms and self.exposure.duration_ms == "unlimited":
@@ -124,6 +129,17 @@ class StudyDesign(Section):
             )
         if self.qualification and not self.trials.practice:
             raise ValueError("a qualification is decided by practice trials; give trials.practice")
+        if self.analysis.exclude_colour_vision and self.colour_vision is None:
+            raise ValueError(
+                "analysis.exclude_colour_vision needs the plates that screen for it; add [colour_vision], or leave it out"
+            )
+        if (limit := self.analysis.max_catch_missed) is not None and limit >= self.trials.catch:
+            raise ValueError(
+                f"analysis.max_catch_missed is {limit} of {self.trials.catch} catch trials, which nobody exceeds; "
+                "lower it, or leave it out"
+            )
+        if self.analysis.max_late is not None and self.exposure.duration_ms == "unlimited":
+            raise ValueError("analysis.max_late: pictures that stay until the answer have no late frames; leave it out")
         for quota in self.stopping.quotas:
             question = self.questions.get(quota.question)
             if question is None or question.kind != "single" or question.when == "after":
@@ -178,13 +194,21 @@ def read_design(path: Path) -> StudyDesign:
     Raises:
         DesignError: naming the key, what was found, and the nearest known key where one is unknown.
     """
+    return parse_design(read_toml(path), str(path))
+
+
+def read_toml(path: Path, what: str = "study.toml") -> dict[str, Any]:
+    """The content of a TOML file; ``what`` it should be is named in errors.
+
+    Raises:
+        DesignError: if it cannot be read, or is not TOML.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DesignError(f"{path} cannot be read ({error.strerror}); give the path of a study.toml") from error
+        raise DesignError(f"{path} cannot be read ({error.strerror}); give the path of a {what}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DesignError(f"{path} is not TOML ({error}); correct that line") from error
-    return parse_design(raw, str(path))
 
 
 def parse_design(raw: dict[str, Any], where: str) -> StudyDesign:
@@ -206,6 +230,18 @@ def parse_design(raw: dict[str, Any], where: str) -> StudyDesign:
         raise DesignError(f"{where}: {_first_problem(error)}") from error
 
 
+def parse_analysis(raw: Any, where: str) -> Analysis:
+    """A plan from the content of an ``[analysis]`` table alone; ``where`` names it in errors.
+
+    Raises:
+        DesignError: as ``read_design``.
+    """
+    try:
+        return Analysis.model_validate(raw)
+    except ValidationError as error:
+        raise DesignError(f"{where}: {_first_problem(error, 'analysis')}") from error
+
+
 def _filled(raw: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
     """What the file says, over what its protocol says."""
     filled = dict(raw)
@@ -221,11 +257,12 @@ def _filled(raw: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
     return filled
 
 
-def _first_problem(error: ValidationError) -> str:
+def _first_problem(error: ValidationError, *within: str) -> str:
+    """In one sentence; ``within`` is the section that was read, where it was not the whole design."""
     # An unknown key is usually the cause of a missing one, so it is told first.
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
-    parts = [str(part) for part in first["loc"] if part != "[key]"]
+    parts = [*within, *(str(part) for part in first["loc"] if part != "[key]")]
     key = ".".join(parts)
     if first["type"] == "extra_forbidden":
         return f"unknown key {key!r}{_nearest(parts[-1], _known_keys(parts[:-1]))}"

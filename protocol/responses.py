@@ -4,12 +4,9 @@ import csv
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from protocol import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 COLUMNS = {
     "study": "name of the study",
@@ -42,12 +39,14 @@ FURTHER_COLUMNS = {
     "language": "language of the session, a BCP 47 tag",
     "outcome": "how the session ended: completed, screened_out, failed_checks or full; empty where it has not",
 }
+# What a table from elsewhere may have; the survey never shows two fakes together.
+DIRECT_COLUMNS = {
+    "against": "the condition whose picture was on the other side, where two were shown against each other; such trials only rank",
+}
 ORIGINS = ("human", "simulated")
 KINDS = ("practice", "main", "catch", "repeat")
 SIDES = (("left", "right"), ("first", "second"), ("real", "fake"))
-_INTEGERS = ("trial_index", "late_frames")
-_NUMBERS = ("rt_ms", "exposure_ms", "exposure_measured_ms")
-_REQUIRED = ("study", "session", "participant", "origin", "condition", "pair", "kind", "real_side")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ResponsesError(InputError):
@@ -75,73 +74,11 @@ def write_table(path: Path, rows: Iterable[dict[str, Any]], columns: Collection[
 
 
 def spreadsheet_safe(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets a quote before it; numbers stay."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    """Text that a spreadsheet would run as a formula gets a quote before it, which ``unprotected`` takes away; numbers stay."""
+    # Text that already has quotes before a formula gets one more, so that every text comes back as it was.
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA) else value
 
 
-def read_responses(path: Path) -> "pd.DataFrame":
-    """A checked response table from CSV or Parquet; text columns as str, absent sides as NA, numbers as floats.
-
-    Raises:
-        ResponsesError: naming the file, the column and the first row (line of the CSV file) that is wrong.
-    """
-    import pandas as pd
-
-    try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ResponsesError(
-            f"{path} does not exist; give a response table (CSV or Parquet) or an export folder"
-        ) from error
-    except ImportError as error:
-        raise ResponsesError(
-            f"{path}: reading Parquet needs pyarrow; run 'pip install pyarrow', or give a CSV"
-        ) from error
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise ResponsesError(f"{path} is not a response table ({error}); give CSV or Parquet in UTF-8") from error
-    return check_responses(table, str(path))
-
-
-def check_responses(table: "pd.DataFrame", where: str) -> "pd.DataFrame":
-    """The table with its columns typed; raises ResponsesError as ``read_responses`` does."""
-    import pandas as pd
-
-    missing = [column for column in COLUMNS if column not in table.columns]
-    if missing:
-        raise ResponsesError(
-            f"{where}: column {missing[0]} is missing; a response table has the columns {', '.join(COLUMNS)}"
-        )
-    table = table[[*COLUMNS, *(c for c in table.columns if c not in COLUMNS)]].copy()
-
-    def refuse(bad: "pd.Series", column: str, expected: str) -> None:
-        bad = bad.fillna(False).astype(bool)
-        if bad.any():
-            position = int(bad.to_numpy().argmax())
-            raise ResponsesError(
-                f"{where}: line {position + 2}, column {column}: found {table[column].iloc[position]!r}, expected {expected}"
-                + (f" ({int(bad.sum())} such lines)" if bad.sum() > 1 else "")
-            )
-
-    for column in _REQUIRED:
-        refuse(table[column].isna(), column, "a value")
-        table[column] = table[column].astype(str)
-    refuse(~table["origin"].isin(ORIGINS), "origin", "human or simulated")
-    refuse(~table["kind"].isin(KINDS), "kind", ", ".join(KINDS))
-    sides = {side: vocabulary for vocabulary in SIDES for side in vocabulary}
-    refuse(~table["real_side"].isin(list(sides)), "real_side", "left or right, first or second, real or fake")
-    same_words = table["chosen_side"].map(sides) == table["real_side"].map(sides)
-    refuse(
-        table["chosen_side"].notna() & ~same_words, "chosen_side", "a side in the same words as real_side, or nothing"
-    )
-    refuse(table["trial_index"].isna(), "trial_index", "a whole number")
-    for column in (*_INTEGERS, *_NUMBERS):
-        number = pd.to_numeric(table[column], errors="coerce")
-        refuse(number.isna() & table[column].notna(), column, "a number, or nothing")
-        refuse((number < 0) | (number == float("inf")), column, "a number that is not negative")
-        refuse((number % 1 != 0) & number.notna() & (column in _INTEGERS), column, "a whole number")
-        table[column] = number.astype(float)
-    refuse(table.duplicated(["study", "session", "trial_index"]), "trial_index", "each trial of a session once")
-    return table
+def unprotected(text: str) -> str:
+    """The text that ``spreadsheet_safe`` was given."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text

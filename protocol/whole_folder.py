@@ -50,7 +50,10 @@ def folder_aside(out: Path) -> Iterator[Path]:
         if (lock := _lock(left)) is not None:
             shutil.rmtree(left, ignore_errors=True)
             os.close(lock)
-    aside, lock = _locked_folder(out)
+    try:
+        aside, lock = _locked_folder(out)
+    except OSError as error:  # which would name a folder that nobody gave
+        raise FolderError(f"{out} cannot be written ({error.strerror}); choose another --out") from error
     try:
         yield aside
     finally:

@@ -1,26 +1,13 @@
-"""Commands that bring answers in and take them out: simulate, export, report."""
+"""Commands that bring answers in and take them out: simulate, export."""
 
 import json
-import math
 import re
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
-from study_app.cli import FOLDER, as_json, with_config
+from study_app.cli import FOLDER, BoundedFloat, as_json, with_config
 from study_app.config import Config, read_secret
-
-
-class BoundedFloat(click.FloatRange):
-    """A bounded number; NaN, which no bound holds back, is refused."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        return number
 
 
 def _parse_fool_rates(given: tuple[str, ...], conditions: list[str], default: float) -> dict[str, float]:
@@ -139,39 +126,3 @@ def export(
     options = {"images": images, "replace": replace, "recruitment_ids": recruitment_ids}
     rows = export_study(engine, config.store, name, out, **options)
     click.echo(json.dumps({"out": str(out), "rows": rows}) if as_json else f"{rows} trials in {out / 'responses.csv'}")
-
-
-@click.command()
-@click.argument("source")
-@with_config
-@click.option("--out", required=True, type=FOLDER, help="Folder to write.")
-@click.option("--origin", type=click.Choice(["human", "simulated"]), help="Whose answers.  [default: people's if any]")
-@as_json
-def report(source: str, config: Config, out: Path, origin: str | None, as_json: bool) -> None:
-    """Report SOURCE: a study, an export folder, or a response table (CSV or Parquet).
-
-    \b
-    Example:  realism report flowers --out flowers-report
-    """
-    from analysis.report import write_report
-
-    if Path(source).is_file() or (Path(source) / "responses.csv").is_file():
-        result = write_report(Path(source), out, origin=origin)
-    else:
-        result = _report_study(config, source, out, origin)
-    if as_json:
-        click.echo(json.dumps(result))
-        return
-    click.echo(f"Report in {out / 'report.html'}")
-
-
-def _report_study(config: Config, name: str, out: Path, origin: str | None) -> dict[str, Any]:
-    from analysis.report import write_report
-    from study_app.db import open_migrated
-    from study_app.export import export_study
-
-    engine = open_migrated(config.database)
-    with tempfile.TemporaryDirectory() as folder:
-        exported = Path(folder) / name
-        export_study(engine, config.store, name, exported)
-        return write_report(exported, out, origin=origin)

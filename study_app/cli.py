@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,16 @@ from study_app.config import Config, find_config
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program.")
+
+
+class BoundedFloat(click.FloatRange):
+    """A bounded number; NaN, which no bound holds back, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return number
 
 
 def with_config(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,7 +73,7 @@ def upgrade(config: Config) -> None:
 
 @click.group()
 def study() -> None:
-    """Create, list, show and close studies."""
+    """Plan, create, list, show, recruit for, monitor and close studies."""
 
 
 @study.command()
@@ -246,4 +257,4 @@ def doctor(ctx: click.Context, config: Config, as_json: bool) -> None:
     ctx.exit(0 if all(finding.ok or not finding.needed for finding in findings) else 1)
 
 
-from study_app import recruitment_cli  # noqa: E402, F401  # its commands join the group study
+from study_app import monitor_cli, plan_cli, recruitment_cli  # noqa: E402, F401  # their commands join the group study

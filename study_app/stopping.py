@@ -1,12 +1,15 @@
 """Whether a study takes another participant: its design and the sessions so far in, the reason against it out."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session as DatabaseSession
 
+from analysis.sequence import latest
 from protocol.design import StudyDesign
+from study_app.counting import session_means
 from study_app.tables import PREVIEW, Participant, Session, Step, Study
 
 # A session that began longer ago and is not complete is taken for abandoned: it no longer holds a place, nor its pairs.
@@ -32,7 +35,45 @@ def why_not_open(db: DatabaseSession, study: Study, design: StudyDesign, now: da
         return "ended"
     if stopping.participants is not None and _people(db, study, now) >= stopping.participants:
         return "full"
+    if stopping.half_width is not None and _is_precise(db, study, design, stopping.half_width):
+        return "full"
     return None
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """What was last found of a study: its complete sessions, their shares of fooled answers, and whether these suffice."""
+
+    sessions: list[int]
+    means: dict[int, dict[str, float]]
+    suffices: bool
+
+
+# By the study's id and birth, since another database may have a study of the same id. Answers never change once a session
+# is complete, so only those of new ones are counted.
+_precision: dict[tuple[int, datetime], _Precision] = {}
+
+
+def _is_precise(db: DatabaseSession, study: Study, design: StudyDesign, half_width: float) -> bool:
+    """Whether the confidence sequence of every condition is at most this wide on either side. People's answers only."""
+    complete = (
+        select(Session.id)
+        .join(Participant, Session.participant_id == Participant.id)
+        .where(Session.study_id == study.id, Participant.origin == "human", Session.outcome == "completed")
+        .order_by(Session.completed_at, Session.id)
+    )
+    sessions = list(db.scalars(complete))
+    last = _precision.get((study.id, study.created_at), _Precision([], {}, suffices=False))
+    if last.sessions == sessions:
+        return last.suffices
+    means = last.means | session_means(db, design, [session for session in sessions if session not in last.means])
+    suffices = all(
+        latest([means[s][condition] for s in sessions if condition in means[s]], design.analysis.level).half_width
+        <= half_width
+        for condition in design.conditions
+    )
+    _precision[study.id, study.created_at] = _Precision(sessions, means, suffices)
+    return suffices
 
 
 def full_quota(

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from protocol.responses import COLUMNS, check_responses
+from analysis.reading.table import check_responses
+from protocol.responses import COLUMNS
 
 
 def population_rate(mean_logit: float, sd_participant: float, sd_pair: float) -> float:

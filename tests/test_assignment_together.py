@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
-from pictures import write_pictures
+from pictures import copy_pictures
 from sqlalchemy import select
 
 from study_app.db import reading, writing
@@ -37,7 +37,7 @@ def begin_together(workshop, name):
 
 @pytest.mark.parametrize("assignment", ["within", "between"])
 def test_hundred_who_begin_at_once_leave_the_pairs_evenly_used(workshop, assignment):
-    write_pictures(workshop.folder / "easy", "easy", strength=0)
+    copy_pictures(workshop.folder / "easy", "easy", strength=0)
     trials = {"practice": 2, "main": 8, "catch": 2, "repeat": 2, "blocks": 2}
     name = workshop.create_study(trials=trials, catch={"pairset": "easy"}, assignment={"conditions": assignment})
     rows = begin_together(workshop, name)

@@ -52,7 +52,38 @@ def test_design_frozen_by_an_earlier_release_is_still_valid():
     assert (design.trials.catch, design.trials.repeat, design.trials.blocks) == (0, 0, 1)
     assert (design.layout, design.sides, design.description) == ("side_by_side", ("left", "right"), None)
     assert design.told(design.title, "de") == "Which flower is real?"
-    assert design.model_dump(mode="json")["analysis"] == FROZEN["analysis"]  # the plan's hash stays what it was
+    plan = design.analysis
+    assert plan.model_dump(mode="json", exclude_unset=True) == FROZEN["analysis"]  # what was fixed, and nothing else
+    assert (plan.max_catch_missed, plan.max_focus_lost, plan.max_late, plan.exclude_colour_vision) == (
+        *[None] * 3,
+        False,
+    )
+
+
+def test_whole_plan_is_read_and_comes_back_from_its_frozen_form(tmp_path: Path):
+    (tmp_path / "study.toml").write_text(WHOLE + PLAN)
+    design = read_design(tmp_path / "study.toml")
+    plan = design.analysis
+    assert (plan.max_catch_missed, plan.max_focus_lost, plan.max_late) == (2, 0.1, 0.0)
+    assert (plan.equivalence_margin, plan.exclude_colour_vision) == (0.1, True)
+    frozen = StudyDesign.model_validate(design.model_dump(mode="json"))
+    assert frozen == design
+    assert canonical_sha256(frozen.analysis) == canonical_sha256(plan)
+    assert frozen.analysis.model_fields_set == set(type(plan).model_fields)  # defaults are fixed with the rest
+
+
+PLAN = """
+[analysis]
+level = 0.9
+equivalence_margin = 0.1
+exclude_unfinished = true
+min_median_rt_ms = 300
+max_one_side = 0.9
+max_catch_missed = 2
+exclude_colour_vision = true
+max_focus_lost = 0.1
+max_late = 0.0
+"""
 
 
 @pytest.mark.parametrize(
@@ -148,6 +179,10 @@ def test_cyclegan_asks_for_the_real_one():
         ({"catch": {"pairset": "x", "max_missed": -1}}, r"catch\.max_missed: .*greater than or equal to 0"),
         ({"catch": {"pairset": "x"}, "conditions": {"catch": "y"}}, "a condition is called 'catch'.*rename it"),
         ({"exposure": {"duration_ms": "adaptive"}}, r"\[staircase\] come together; give both or neither"),
+        (
+            {"protocol": "hype_time", "stopping": {"half_width": 0.05}},
+            r"stopping\.half_width: an adaptive exposure holds every fool rate alike.*stop by stopping\.participants",
+        ),
         ({"staircase": {}}, r"\[staircase\] come together; give both or neither"),
         (
             {"protocol": "hype_time", "staircase": {"start_ms": 50}},
@@ -216,7 +251,23 @@ def test_cyclegan_asks_for_the_real_one():
         ({"conditions": {}}, "conditions: .*at least 1"),
         ({"conditions": {"CGAN Flowers": "x"}}, "conditions.CGAN Flowers"),
         ({"question": "which"}, "question: .*'real' or 'fake'"),
-        ({"analysis": {"level": 95}}, r"analysis\.level: .*less than 1"),
+        ({"analysis": {"level": 95}}, r"analysis\.level: give a fraction above 0\.5, at most 0\.9999 \(found 95\)"),
+        ({"analysis": {"level": 0.99995}}, r"analysis\.level: give a fraction .*\(found 0\.99995\)"),
+        ({"analysis": {"seed": -1}}, r"analysis\.seed: give a whole number, 0 or more \(found -1\)"),
+        (
+            {"analysis": {"equivalence_margin": 5}},
+            r"analysis\.equivalence_margin: give a fraction between 0 and 0\.5 \(found 5\)",
+        ),
+        (
+            {"analysis": {"max_catch_missed": -1}},
+            r"analysis\.max_catch_missed: give a whole number from 0 to 200 \(found -1\)",
+        ),
+        (
+            {"analysis": {"max_focus_lost": 10}},
+            r"analysis\.max_focus_lost: give a share from 0 to below 1 \(found 10\)",
+        ),
+        ({"analysis": {"max_late": -0.1}}, r"analysis\.max_late: give a share from 0 to below 1 \(found -0\.1\)"),
+        ({"analysis": {"max_lates": 0.1}}, r"unknown key 'analysis\.max_lates'; did you mean 'max_late'"),
         ({"protocol": ["zhang2016"]}, "protocol is"),
         (
             {"exposure": {"duration_ms": "forever"}},
@@ -225,7 +276,10 @@ def test_cyclegan_asks_for_the_real_one():
         ({"exposure": {"duration_ms": 3}}, "from 16 to 60000"),
         ({"trials": {"practice": True}}, r"trials\.practice: .*integer"),
         ({"trials": {"main": "40"}}, r"trials\.main: .*integer"),
-        ({"analysis": {"min_median_rt_ms": float("inf")}}, r"analysis\.min_median_rt_ms: .*finite"),
+        (
+            {"analysis": {"min_median_rt_ms": float("inf")}},
+            r"analysis\.min_median_rt_ms: give milliseconds, more than 0 \(found inf\)",
+        ),
         ({"conditions": {"cgan": "pairs\0"}}, r"conditions\.cgan: "),
         ({"title": "Цветы"}, "name is missing, and the title gives none"),
     ],
@@ -269,6 +323,18 @@ def test_names_that_look_like_languages_are_names():
         ({"conditions": {"catch": "x"}}, "a condition is called 'catch'.*rename it"),
         ({"catch": {"pairset": "x"}, "trials": {"catch": 0}}, "trials.catch and pairs.*come together"),
         ({"catch": {"pairset": "x", "max_missed": 4}}, "catch.max_missed is 4 of 4 catch trials.*lower it"),
+        (
+            {"analysis": {"exclude_colour_vision": True}},
+            r"analysis\.exclude_colour_vision needs the plates that screen for it; add \[colour_vision\]",
+        ),
+        (
+            {"analysis": {"max_catch_missed": 0}},
+            r"analysis\.max_catch_missed is 0 of 0 catch trials.*lower it, or leave",
+        ),
+        (
+            {"analysis": {"max_late": 0.1}, "exposure": {"duration_ms": "unlimited"}},
+            r"analysis\.max_late: pictures that stay until the answer have no late frames; leave it out",
+        ),
         ({"exposure": {"duration_ms": "unlimited", "mask_ms": 100}}, "exposure.mask_ms: nothing follows.*mask_ms = 0"),
         (
             {"recruitment": {"source": "prolific", "completed": "A"}, "instructions": {"max_attempts": 2}},

@@ -2,21 +2,20 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import call
 from conftest import SECRET
-from pictures import write_pictures
+from pictures import copy_pictures
 from test_participate import begin
 
+from analysis.reading.table import read_table
 from protocol.design import canonical_sha256, parse_design
 from protocol.pairset import read_pairset
-from protocol.responses import COLUMNS, FURTHER_COLUMNS, read_responses
+from protocol.responses import COLUMNS, FURTHER_COLUMNS
 from protocol.whole_folder import FolderError
 from study_app.db import writing
 from study_app.export import export_study
@@ -57,15 +56,25 @@ def export(workshop, folder, **options):
 
 
 @pytest.mark.parametrize("question", ["real", "fake"])
-def test_simulated_study_exports_one_row_per_trial(workshop, serve, question, tmp_path):
-    workshop.create_study(question=question)
-    run(workshop, serve(workshop), {"cgan": 1 - 1e-9, "wgan": 1e-9})
-    rows = export_study(workshop.engine, workshop.config.store, "spots", tmp_path / "out")
-    table = read_responses(tmp_path / "out" / "responses.csv")
-    assert len(table) == rows == 6 * 10
+def test_simulated_study_exports_one_row_per_trial(live, question, tmp_path):
+    live.create_study(question=question)
+    simulated_rows_are_right(live, live.url, tmp_path / "out")
+
+
+@pytest.mark.parametrize("workshop", ["postgresql"], indirect=True)
+def test_simulated_study_in_postgresql_exports_one_row_per_trial(workshop, serve, tmp_path):
+    workshop.create_study()
+    simulated_rows_are_right(workshop, serve(workshop), tmp_path / "out")
+
+
+def simulated_rows_are_right(workshop, url, out):
+    run(workshop, url, {"cgan": 1 - 1e-9, "wgan": 1e-9}, n=3)
+    rows = export_study(workshop.engine, workshop.config.store, "spots", out)
+    table = read_table(out / "responses.csv").table
+    assert len(table) == rows == 3 * 10
     assert list(table.columns) == [*COLUMNS, *FURTHER_COLUMNS]
     assert set(table["origin"]) == {"simulated"}
-    assert Counter(table["kind"]) == {"practice": 12, "main": 48}
+    assert Counter(table["kind"]) == {"practice": 6, "main": 24}
     # Always fooled by the one, never by the other, whichever of the two was asked for.
     fooled = (table["chosen_side"] != table["real_side"]).groupby(table["condition"]).mean()
     assert fooled.to_dict() == {"cgan": 1.0, "wgan": 0.0}
@@ -111,22 +120,20 @@ QUESTIONS = {
 }
 
 
-def test_simulated_participants_walk_every_step_and_leave_what_they_gave(sqlite_workshop, serve, tmp_path):
-    write_pictures(sqlite_workshop.folder / "obvious", "obvious", strength=0)
-    sqlite_workshop.create_study(
+def test_simulated_participants_walk_every_step_and_leave_what_they_gave(live, tmp_path):
+    copy_pictures(tmp_path / "obvious", "obvious", strength=0)
+    live.create_study(
         questions=QUESTIONS,
         screen={"min_width_px": 1500, "gamut": "p3", "calibration": True},
         colour_vision={"plates": 3, "min_correct": 3, "exclude": True},
         instructions={"text": "Look.", "max_attempts": 1},
         debriefing={"text": "Thank you.", "show_score": True},
         trials={"practice": 2, "main": 8, "catch": 2, "repeat": 2},
-        catch={"pairset": "obvious", "max_missed": 0},
+        catch={"pairset": str(tmp_path / "obvious"), "max_missed": 0},
     )
-    outcomes = run(
-        sqlite_workshop, serve(sqlite_workshop), {"cgan": 0.4, "wgan": 0.4}, n=3, observers=Observers(lapse=0)
-    )
+    outcomes = run(live, live.url, {"cgan": 0.4, "wgan": 0.4}, n=3, observers=Observers(lapse=0))
     assert outcomes == {"completed": 3}
-    read = export(sqlite_workshop, tmp_path / "out")
+    read = export(live, tmp_path / "out")
     sessions = read("sessions.csv")
     assert set(sessions["question.glasses"]) <= {"yes", "no"}
     assert sessions["question.age"].astype(int).between(18, 99).all()
@@ -159,12 +166,12 @@ def test_simulated_participants_walk_every_step_and_leave_what_they_gave(sqlite_
     ],
     ids=["sequential", "hype_infinity", "hype_time"],
 )
-def test_every_presentation_can_be_simulated(sqlite_workshop, serve, tmp_path, differing, sides):
-    sqlite_workshop.create_study(**differing)
+def test_every_presentation_can_be_simulated(live, tmp_path, differing, sides):
+    live.create_study(**differing)
     observers = Observers(pair_sd=0, participant_sd=0, lapse=0, threshold_ms=1)  # who sees everything at once
-    outcomes = run(sqlite_workshop, serve(sqlite_workshop), {"cgan": 1e-9, "wgan": 1e-9}, n=2, observers=observers)
+    outcomes = run(live, live.url, {"cgan": 1e-9, "wgan": 1e-9}, n=2, observers=observers)
     assert outcomes == {"completed": 2}
-    table = read_responses_of(sqlite_workshop, tmp_path)
+    table = read_responses_of(live, tmp_path)
     assert set(table["real_side"]) == sides
     assert (table["chosen_side"] == table["real_side"]).all()
     main = table[table["kind"] == "main"]
@@ -174,14 +181,14 @@ def test_every_presentation_can_be_simulated(sqlite_workshop, serve, tmp_path, d
 
 def read_responses_of(workshop, tmp_path):
     export(workshop, tmp_path / "out")
-    return read_responses(tmp_path / "out" / "responses.csv")
+    return read_table(tmp_path / "out" / "responses.csv").table
 
 
-def test_session_that_was_sent_away_says_why(sqlite_workshop, serve, tmp_path):
-    sqlite_workshop.create_study(qualification={"min_correct": 1.0})
-    outcomes = run(sqlite_workshop, serve(sqlite_workshop), {"cgan": 1 - 1e-9, "wgan": 1 - 1e-9}, n=2)
+def test_session_that_was_sent_away_says_why(live, tmp_path):
+    live.create_study(qualification={"min_correct": 1.0})
+    outcomes = run(live, live.url, {"cgan": 1 - 1e-9, "wgan": 1 - 1e-9}, n=2)
     assert outcomes == {"screened_out": 2}
-    read = export(sqlite_workshop, tmp_path / "out")
+    read = export(live, tmp_path / "out")
     assert read("sessions.csv")["outcome"].tolist() == ["screened_out"] * 2
     assert set(read("responses.csv")["outcome"]) == {"screened_out"}
     assert read("sessions.csv")["completed_at"].tolist() == ["", ""]
@@ -259,15 +266,13 @@ def test_simulation_without_a_survey_is_told(sqlite_workshop):
         run(sqlite_workshop, "http://127.0.0.1:1", {"cgan": 0.4, "wgan": 0.4})
 
 
-def test_later_simulated_participants_are_other_people(sqlite_workshop, serve, tmp_path):
-    sqlite_workshop.create_study()
-    url = serve(sqlite_workshop)
+def test_later_simulated_participants_are_other_people(live, tmp_path):
+    live.create_study()
+    options = ["spots", "-n", 2, "--seed", 1, "--url", live.url, "--database", live.config.database]
     for _ in range(2):
-        options = ["spots", "-n", "2", "--seed", "1", "--url", url, "--database", sqlite_workshop.config.database]
-        environment = {**os.environ, "REALISM_SECRET_KEY": SECRET}
-        subprocess.run([sys.executable, "-m", "realism", "simulate", *options], check=True, env=environment)
-    export_study(sqlite_workshop.engine, sqlite_workshop.config.store, "spots", tmp_path / "out")
-    table = read_responses(tmp_path / "out" / "responses.csv")
+        assert call("simulate", *options, cwd=tmp_path, REALISM_SECRET_KEY=SECRET).returncode == 0
+    export_study(live.engine, live.config.store, "spots", tmp_path / "out")
+    table = read_table(tmp_path / "out" / "responses.csv").table
     assert table.groupby("session")["rt_ms"].apply(tuple).nunique() == 4
 
 

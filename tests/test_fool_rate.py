@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from observers import population_rate, simulate_table
 
-from analysis.fool_rate import counted_trials, dprime_2afc, dprime_one_picture, fool_rates, pair_rates
-from analysis.intervals import two_way, wilson
-from protocol.responses import COLUMNS, check_responses
+from analysis.fool_rate import FoolRate, PairRate, counted_trials, fool_rates, pair_rates, participant_rates, tag_rates
+from analysis.intervals import participants_only, two_way, wilson
+from analysis.margins import margins_of
+from analysis.reading.table import check_responses
+from protocol.responses import COLUMNS
 
 
 def table_of(*trials: tuple, **everywhere: str) -> pd.DataFrame:
@@ -23,6 +25,13 @@ def table_of(*trials: tuple, **everywhere: str) -> pd.DataFrame:
         for index, (participant, pair, kind, real_side, chosen_side, rt_ms) in enumerate(trials)
     ]
     return check_responses(pd.DataFrame(rows, columns=list(COLUMNS)), "the test")
+
+
+def ranked(table: pd.DataFrame) -> list[PairRate]:
+    trials = counted_trials(table)
+    return [
+        one for name, of in trials.groupby("condition", observed=True) for one in pair_rates(str(name), margins_of(of))
+    ]
 
 
 def test_only_answered_main_trials_count_and_the_wrong_side_is_fooled() -> None:
@@ -58,30 +67,33 @@ def test_one_picture_at_a_time_counts_what_was_said_of_what_was_shown() -> None:
     )
     (rate,) = fool_rates(table)
     assert rate.fool_rate == 0.25
-    # "real" to 2 of 2 real and 1 of 2 fake pictures, with half a trial more each: z(2.5/3) - z(1.5/3) = .967
-    assert rate.dprime == pytest.approx(0.9674, abs=1e-4)
-    assert rate.dprime == dprime_one_picture(2, 2, 1, 2)
+    assert (rate.yes_no.on_fakes.rate, rate.yes_no.on_reals.rate, rate.yes_no.mean.rate) == (0.5, 0.0, 0.25)
 
 
-@pytest.mark.parametrize(
-    ("percent_correct", "dprime"),
-    [
-        (25, -0.953872552409),
-        (40, -0.358286909243),
-        (50, 0),
-        (75, 0.953872552409),
-        (90, 1.81238760487),
-        (99, 3.28995271427),
-    ],
-)
-def test_dprime_is_that_of_two_alternative_forced_choice_tables(percent_correct: int, dprime: float) -> None:
-    # The model of Hacker & Ratcliff 1979, m = 2, by numerical inversion; psyphy::dprime.mAFC agrees.
-    assert dprime_2afc(100 - percent_correct, 100) == pytest.approx(dprime, abs=1e-9)
+def test_photographs_and_fakes_count_half_each_however_many_there_were() -> None:
+    # 3 photographs, one taken for a fake, and 1 fake, taken for real: errors 1/3 and 1, their mean 2/3 (and not 2/4).
+    table = table_of(
+        ("ann", "x", "main", "real", "real", 900),
+        ("ann", "y", "main", "real", "fake", 900),
+        ("ben", "x", "main", "real", "real", 900),
+        ("ben", "z", "main", "fake", "real", 900),
+    )
+    (rate,) = fool_rates(table)
+    assert rate.fool_rate == pytest.approx(2 / 3)
+    assert rate.fool_rate == pytest.approx(rate.yes_no.mean.rate)
+    assert rate.n_trials == 4
+    # "real" was said to 2/3 of the photographs and to all fakes: 5/6 on average.
+    assert rate.side_bias == pytest.approx(5 / 6 - 1 / 2)
 
 
-def test_dprime_of_no_error_counts_half_an_error() -> None:
-    assert dprime_2afc(0, 50) == pytest.approx(dprime_2afc(1, 100))  # 49.5 of 50 right
-    assert dprime_2afc(50, 50) == pytest.approx(-dprime_2afc(0, 50))
+def test_who_calls_nearly_everything_real_is_fooled_half_the_time() -> None:
+    rng = np.random.default_rng(3)
+    table = simulate_table(rng, {"cgan": 0.0}, n_participants=30, n_practice=0)
+    shown = np.where(rng.random(len(table)) < 0.8, "real", "fake")
+    said = np.where(rng.random(len(table)) < 0.85, "real", "fake")
+    (rate,) = fool_rates(table.assign(real_side=shown, chosen_side=said))
+    assert (said != shown).mean() < 0.35
+    assert rate.interval.low < 0.5 < rate.interval.high
 
 
 def test_a_simulated_observers_rate_is_recovered() -> None:
@@ -123,7 +135,7 @@ def test_all_right_and_all_wrong_are_answered() -> None:
     table = simulate_table(np.random.default_rng(2), {"cgan": 0.0})
     right = fool_rates(table.assign(chosen_side=table["real_side"]))[0]
     assert (right.fool_rate, right.design_effect, right.interval.method) == (0.0, None, "clopper_pearson")
-    assert right.dprime > 4
+    assert right.dprime > 3.9
     assert "every answer was right" in right.warnings[0]
     wrong = fool_rates(table.assign(chosen_side=table["real_side"].map({"left": "right", "right": "left"})))[0]
     assert (wrong.fool_rate, wrong.interval.high, wrong.dprime) == (1.0, 1.0, pytest.approx(-right.dprime))
@@ -133,7 +145,6 @@ def test_nothing_to_count_gives_no_rate() -> None:
     table = simulate_table(np.random.default_rng(2), {"cgan": 0.0})
     for nothing in (table.iloc[:0], table[table["kind"] == "practice"], table.assign(chosen_side=None)):
         assert fool_rates(nothing) == []
-        assert pair_rates(nothing) == []
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
@@ -143,7 +154,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
         assert again.fool_rate == rate.fool_rate
         assert (again.interval.low, again.interval.high) == pytest.approx((rate.interval.low, rate.interval.high))
         assert (again.dprime, again.side_bias, again.median_rt_ms) == (rate.dprime, rate.side_bias, rate.median_rt_ms)
-    assert pair_rates(shuffled) == pair_rates(table)
+    assert ranked(shuffled) == ranked(table)
 
 
 def test_swapping_left_and_right_turns_the_side_bias_only() -> None:
@@ -155,7 +166,9 @@ def test_swapping_left_and_right_turns_the_side_bias_only() -> None:
     )
     assert mirrored.side_bias == pytest.approx(-rate.side_bias)
     assert rate.side_bias != 0
-    assert (mirrored.fool_rate, mirrored.interval, mirrored.dprime) == (rate.fool_rate, rate.interval, rate.dprime)
+    assert (mirrored.fool_rate, mirrored.interval) == (rate.fool_rate, rate.interval)
+    assert mirrored.dprime == pytest.approx(rate.dprime)
+    assert mirrored.detection.criterion == pytest.approx(-rate.detection.criterion)
 
 
 def test_pairs_come_with_the_most_deceptive_first() -> None:
@@ -166,7 +179,7 @@ def test_pairs_come_with_the_most_deceptive_first() -> None:
         ("ben", "y", "main", "left", "right", 900),
         ("ben", "z", "main", "left", "right", 900),
     )
-    found = [(pair.pair, pair.fool_rate, pair.n) for pair in pair_rates(table)]
+    found = [(pair.pair, pair.fool_rate, pair.n) for pair in ranked(table)]
     assert found == [("y", 1.0, 2), ("z", 1.0, 1), ("x", 0.5, 2)]
 
 
@@ -175,3 +188,66 @@ def test_fool_rate_of_a_large_table_agrees_with_its_interval() -> None:
     main = table[table["kind"] == "main"]
     fooled = main["chosen_side"] != main["real_side"]
     assert fool_rates(table, level=0.9)[0].interval == two_way(fooled, main["participant"], main["pair"], level=0.9)
+
+
+def test_participants_only_interval_is_clustered_on_people_alone() -> None:
+    table = simulate_table(np.random.default_rng(8), {"cgan": -0.6})
+    (rate,), counted = fool_rates(table), counted_trials(table)
+    by_hand = counted.groupby("participant", observed=True)["fooled"].mean()
+    assert rate.participants_interval == participants_only(counted["fooled"], counted["participant"])
+    # Everyone answered as often, so the variance is that of the people's means: t on the logit scale.
+    half = 2.0930240544 * np.sqrt(by_hand.var() / 20) / (rate.fool_rate * (1 - rate.fool_rate))
+    middle = np.log(rate.fool_rate / (1 - rate.fool_rate))
+    assert rate.participants_interval.low == pytest.approx(1 / (1 + np.exp(half - middle)), abs=1e-9)
+    assert rate.participants_interval.method == "participants_logit_t"
+    assert rate.interval.low < rate.participants_interval.low < rate.fool_rate
+
+
+def test_trials_that_set_two_conditions_against_each_other_do_not_count() -> None:
+    table = simulate_table(np.random.default_rng(8), {"cgan": -0.6})
+    direct = table.assign(against=["wgan"] * 10 + [None] * (len(table) - 10))
+    assert len(counted_trials(direct)) == len(counted_trials(table.iloc[10:]))
+
+
+def test_tags_are_rates_of_their_pairs() -> None:
+    table = simulate_table(np.random.default_rng(8), {"cgan": -0.6, "wgan": 0.1})
+    tags = {"roses": ["pair00", "pair01"], "nowhere": ["pair99"]}
+    found = tag_rates(counted_trials(table), tags)
+    assert [(one.tag, one.rate.condition, one.rate.n_pairs) for one in found] == [
+        ("roses", "cgan", 2),
+        ("roses", "wgan", 2),
+    ]
+    of_roses = table[table["pair"].isin(tags["roses"])]
+    assert [one.rate.fool_rate for one in found] == [rate.fool_rate for rate in fool_rates(of_roses)]
+
+
+def test_few_answers_are_pulled_to_the_mean_and_many_hardly() -> None:
+    table = simulate_table(np.random.default_rng(8), {"cgan": -0.6}, n_participants=40)
+    few = table.groupby("pair", observed=True).head(3)
+    for pulled, rates in ((few, ranked(few)), (table, ranked(table))):
+        mean = fool_rates(pulled)[0].fool_rate
+        for pair in rates:
+            assert abs(pair.shrunk - mean) <= abs(pair.fool_rate - mean) + 1e-12
+    spread = [
+        np.std([pair.shrunk for pair in rates]) / np.std([pair.fool_rate for pair in rates])
+        for rates in (ranked(few), ranked(table))
+    ]
+    assert spread[0] < 0.8 < spread[1] < 1
+
+
+def test_participants_come_with_the_most_fooled_first() -> None:
+    table = table_of(("ann", "x", "main", "left", "left", 900), ("ben", "x", "main", "left", "right", 900))
+    found = [
+        (one.participant, one.fool_rate, one.n) for one in participant_rates("cgan", margins_of(counted_trials(table)))
+    ]
+    assert found == [("ben", 1.0, 1), ("ann", 0.0, 1)]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_labels_may_be_text_or_categories(as_text: bool) -> None:
+    table = simulate_table(np.random.default_rng(8), {"cgan": -0.6, "wgan": 0.1})
+    labels = ["participant", "pair", "condition", "kind", "real_side", "chosen_side"]
+    same: list[FoolRate] = fool_rates(table.astype(dict.fromkeys(labels, object if as_text else "category")))
+    for one, other in zip(same, fool_rates(table), strict=True):
+        assert (one.condition, one.fool_rate, one.n_pairs) == (other.condition, other.fool_rate, other.n_pairs)
+        assert (one.interval.low, one.dprime) == pytest.approx((other.interval.low, other.dprime))

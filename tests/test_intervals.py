@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from observers import draw_fooled, population_rate
 
-from analysis.intervals import Interval, clopper_pearson, clustered_variance, two_way, wilson
+from analysis.intervals import Interval, clopper_pearson, clustered_variance, participants_only, two_way, wilson
 
 
 @pytest.mark.parametrize(
@@ -165,3 +165,11 @@ def test_headline_interval_covers_the_population_rate_where_wilson_does_not(
     covered = np.mean([interval.low <= truth <= interval.high for interval in headline])
     assert 0.935 <= covered <= 0.965
     assert np.mean([interval.low <= truth <= interval.high for interval in naive]) < 0.80
+
+
+def test_people_who_were_fooled_equally_often_do_not_give_a_zero_width() -> None:
+    fooled, people = [True, False, True, False, False, True], [1, 1, 2, 2, 3, 3]
+    interval = participants_only(fooled, people)
+    # The variance of six unrelated trials, r (1 - r) / n = 1/24; t at 2 df is 4.3027.
+    half = 4.30265273 * (1 / 24) ** 0.5 / 0.25
+    assert interval.high == pytest.approx(1 / (1 + np.exp(-half)))

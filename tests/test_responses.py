@@ -1,5 +1,6 @@
-"""The response table: what is written is read back, and what is wrong is told with its line."""
+"""The response table: what is written is read back, and what is wrong is set aside, or refused, with its line."""
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from protocol.responses import COLUMNS, ResponsesError, check_responses, format_time, read_responses, write_table
+from analysis.reading.table import check_responses, read_table
+from analysis.reading.unusable import Unusable
+from protocol.responses import COLUMNS, ResponsesError, format_time, write_table
 
 
 def row(**changes: Any) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def written(folder: Path, *rows: dict[str, Any]) -> Path:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     path = written(tmp_path, row(), row(trial_index=1, chosen_side=None, rt_ms=None, exposure_ms=None, answered_at=""))
-    table = read_responses(path)
+    table = read_table(path).table
     assert list(table.columns) == list(COLUMNS)
     assert table["rt_ms"].tolist()[0] == 812.5
     assert table["chosen_side"].isna().tolist() == [False, True]
@@ -38,78 +41,88 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_ids_that_look_like_numbers_or_nothing_stay_text(tmp_path: Path) -> None:
-    table = read_responses(written(tmp_path, row(session="007", participant="NA", condition="1e5", pair="00")))
+    table = read_table(written(tmp_path, row(session="007", participant="NA", condition="1e5", pair="00"))).table
     assert table.loc[0, ["session", "participant", "condition", "pair"]].tolist() == ["007", "NA", "1e5", "00"]
 
 
 def test_other_columns_are_kept_after_the_known_ones(tmp_path: Path) -> None:
     path = written(tmp_path, row())
     pd.read_csv(path, dtype=str).assign(browser="x")[["browser", *reversed(COLUMNS)]].to_csv(path, index=False)
-    assert list(read_responses(path).columns) == [*COLUMNS, "browser"]
+    assert list(read_table(path).table.columns) == [*COLUMNS, "browser"]
 
 
 def test_a_table_saved_by_a_spreadsheet_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = written(tmp_path, row())
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_responses(path).loc[0, ["study", "answered_at"]].tolist() == ["flowers", "2026-01-31T09:30:02.000Z"]
+    table = read_table(path).table
+    assert table.loc[0, ["study", "answered_at"]].tolist() == ["flowers", pd.Timestamp("2026-01-31T09:30:02Z")]
 
 
 def test_a_table_without_rows_is_read(tmp_path: Path) -> None:
-    assert read_responses(written(tmp_path)).empty
+    assert read_table(written(tmp_path)).table.empty
 
 
-def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    path = written(tmp_path, row())
-    pd.read_csv(path).drop(columns="kind").to_csv(path, index=False)
-    with pytest.raises(ResponsesError, match=r"responses\.csv: column kind is missing"):
-        read_responses(path)
+BAD_CELLS = [
+    ({"origin": "robot"}, "column origin: found 'robot', expected human or simulated"),
+    ({"kind": "test"}, "column kind: found 'test', expected practice, main, catch, repeat"),
+    ({"real_side": "up"}, "column real_side: found 'up', expected left or right, first or second, real or fake"),
+    (
+        {"chosen_side": "second"},
+        "column chosen_side: found 'second', expected a side in the same words as real_side, or nothing",
+    ),
+    ({"participant": None}, "column participant: found nothing, expected a value"),
+    ({"pair": ""}, "column pair: found nothing, expected a value"),
+    ({"rt_ms": "fast"}, "column rt_ms: found 'fast', expected a number, or nothing"),
+    ({"rt_ms": "NaN"}, "column rt_ms: found 'NaN', expected a number, or nothing"),
+    ({"rt_ms": -1}, "column rt_ms: found -1, expected a number that is not negative"),
+    ({"rt_ms": "inf"}, "column rt_ms: found inf, expected a number that is not negative"),
+    ({"trial_index": None}, "column trial_index: found nothing, expected a whole number"),
+    ({"trial_index": 1.5}, "column trial_index: found 1.5, expected a whole number"),
+    ({"trial_index": "two"}, "column trial_index: found 'two', expected a number, or nothing"),
+    ({"late_frames": 0.5}, "column late_frames: found 0.5, expected a whole number"),
+    ({"trial_index": 0}, "column trial_index: found 0, expected each trial of a session once; the first one counts"),
+    (
+        {"presented_at": "this morning"},
+        "column presented_at: found 'this morning', expected a time such as 2026-01-31T09:30:00.125Z, or nothing",
+    ),
+    (
+        {"answered_at": "2026-01-31T09:29:59.000Z"},
+        "column answered_at: found 2026-01-31T09:29:59.000Z, expected a time that is not before presented_at",
+    ),
+]
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"origin": "robot"}, r"line 3, column origin: found 'robot', expected human or simulated"),
-        ({"kind": "test"}, r"line 3, column kind: found 'test', expected practice, main, catch, repeat"),
-        ({"real_side": "up"}, r"line 3, column real_side: found 'up', expected left or right"),
-        ({"chosen_side": "second"}, r"line 3, column chosen_side: found 'second', expected a side in the same words"),
-        ({"participant": None}, r"line 3, column participant: found .*, expected a value"),
-        ({"rt_ms": "fast"}, r"line 3, column rt_ms: found 'fast', expected a number, or nothing"),
-        ({"rt_ms": -1}, r"line 3, column rt_ms: found '-1', expected a number that is not negative"),
-        ({"rt_ms": "inf"}, r"line 3, column rt_ms: found 'inf', expected a number that is not negative"),
-        ({"trial_index": None}, r"line 3, column trial_index: found nan, expected a whole number"),
-        ({"trial_index": 1.5}, r"line 3, column trial_index: found '1.5', expected a whole number"),
-        ({"late_frames": 0.5}, r"line 3, column late_frames: found '0.5', expected a whole number"),
-        ({"trial_index": 0}, r"line 3, column trial_index: found .*, expected each trial of a session once"),
-    ],
-    ids=lambda value: "-".join(value) if isinstance(value, dict) else None,
+    ("changes", "reason"), BAD_CELLS, ids=["-".join(map(str, (*c, *c.values()))) for c, _ in BAD_CELLS]
 )
-def test_a_wrong_cell_is_told_with_its_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_a_row_with_a_wrong_cell_is_set_aside_or_refused_with_its_line(
+    tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
     path = written(tmp_path, row(), row(**{"trial_index": 1, **changes}), row(trial_index=2))
-    with pytest.raises(ResponsesError, match=message):
-        read_responses(path)
+    found = read_table(path)
+    assert found.unusable == (Unusable(reason, 1, (3,)),)
+    assert found.table["trial_index"].tolist() == [0, 2]
+    with pytest.raises(ResponsesError, match=re.escape(f"{path}: line 3, {reason}")):
+        read_table(path, strict=True)
 
 
 def test_how_many_lines_are_wrong_is_told(tmp_path: Path) -> None:
     path = written(tmp_path, row(), *(row(trial_index=i, origin="robot") for i in (1, 2, 3)))
-    with pytest.raises(ResponsesError, match=r"line 3, column origin.*\(3 such lines\)"):
-        read_responses(path)
-
-
-def test_the_same_trial_number_in_another_session_is_no_repetition(tmp_path: Path) -> None:
-    assert len(read_responses(written(tmp_path, row(), row(session="s2")))) == 2
+    with pytest.raises(ResponsesError, match=r"line 3, column origin.*\(3 such lines\)$"):
+        read_table(path, strict=True)
 
 
 def test_a_file_that_is_absent_or_no_table_is_told(tmp_path: Path) -> None:
     with pytest.raises(ResponsesError, match="does not exist; give a response table"):
-        read_responses(tmp_path / "absent.csv")
+        read_table(tmp_path / "absent.csv")
     picture = tmp_path / "picture.csv"
     picture.write_bytes(b"\x89PNG\r\n\xff\xfe\x00")
     with pytest.raises(ResponsesError, match="is not a response table"):
-        read_responses(picture)
+        read_table(picture)
     empty = tmp_path / "empty.csv"
     empty.touch()
     with pytest.raises(ResponsesError, match="is not a response table"):
-        read_responses(empty)
+        read_table(empty)
 
 
 def test_an_unknown_column_is_refused_when_writing(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ import re
 from dataclasses import replace
 
 import pytest
-from pictures import write_pictures
+from pictures import copy_pictures
 from PIL import Image
 from sqlalchemy import select
 
 from analysis.findings import analyse
+from analysis.reading.source import read_source
 from analysis.report import write_report
-from analysis.source import read_source
 from protocol.presets import PRESETS
 from study_app.db import reading
 from study_app.export import export_study
@@ -33,7 +33,7 @@ class Study:
     """A study of few trials in the way of a protocol, whose real pictures are known by sight."""
 
     def __init__(self, workshop, preset, presentation, question):
-        write_pictures(workshop.folder / "obvious", "obvious", strength=0)
+        copy_pictures(workshop.folder / "obvious", "obvious", strength=0)
         layout = {} if presentation is None else {"presentation": presentation}
         workshop.create_study(
             protocol=preset,

@@ -10,12 +10,14 @@ from sqlalchemy import func, select
 from visitors import SHORT, agree, answer_all, fields_of, title_of
 
 import realism
+from protocol.design import DesignError, parse_design
+from study_app import stopping
 from study_app.db import reading, writing
 from study_app.entrance import preview_tokens, simulation_tokens
 from study_app.sessions import end_session, find_session, new_session_id, record_step, start_session
 from study_app.stopping import ABANDONED_AFTER, full_quota, why_not_open
 from study_app.studies import close_study, design_of, find_study
-from study_app.tables import Participant, Session
+from study_app.tables import Participant, Response, Session, Trial
 
 HAND = {"hand": {"kind": "single", "label": "Which hand?", "options": ["left", "right"]}}
 
@@ -29,6 +31,19 @@ def end(workshop, public_id, outcome):
     with writing(workshop.engine) as db:
         session = find_session(db, public_id)
         end_session(session, design_of(session.study), outcome)
+
+
+def finish(workshop, public_id, rt_ms=900):
+    """Every answer right, and the session complete."""
+    now = datetime.now(UTC)
+    with writing(workshop.engine) as db:
+        session = find_session(db, public_id)
+        for trial in db.scalars(select(Trial).where(Trial.session_id == session.id)):
+            db.add(
+                Response(trial_id=trial.id, chosen_side=trial.real_side, rt_ms=rt_ms, presented_at=now, answered_at=now)
+            )
+        session.completed_at = now
+        end_session(session, design_of(session.study), "completed")
 
 
 def reason(workshop, now=None):
@@ -161,3 +176,61 @@ def test_study_with_a_place_and_time_left_is_open(sqlite_workshop):
     begin(sqlite_workshop)
     assert "I agree" in sqlite_workshop.client().get("/study/spots/").text
     assert state(sqlite_workshop) == "open"
+
+
+def test_study_takes_nobody_more_once_every_condition_is_precise_enough(workshop):
+    # Nobody was fooled: after five such participants the upper bound is 2(40^(1/5) - 1)/(2 · 40^(1/5) - 1) = .686, after four .752.
+    workshop.create_study(
+        trials=SHORT,
+        assignment={"conditions": "between"},
+        stopping={"half_width": 0.35},
+        analysis={"min_median_rt_ms": 300},
+    )
+    for origin in ("simulated", "preview") * 3:
+        finish(workshop, begin(workshop, origin))
+    people = [begin(workshop) for _ in range(10)]  # five in each condition, in turn
+    for public_id in people[:-1]:
+        finish(workshop, public_id)
+        assert reason(workshop) is None
+    for outcome in ("failed_checks", "screened_out"):
+        end(workshop, begin(workshop), outcome)
+    assert reason(workshop) is None
+    finish(workshop, people[-1])
+    assert reason(workshop) == "full"
+
+
+def test_sessions_that_the_plan_leaves_out_bring_no_precision(sqlite_workshop):
+    sqlite_workshop.create_study(trials=SHORT, stopping={"half_width": 0.35}, analysis={"min_median_rt_ms": 300})
+    for _ in range(5):
+        finish(sqlite_workshop, begin(sqlite_workshop), rt_ms=100)
+    assert reason(sqlite_workshop) is None
+    for _ in range(5):
+        assert reason(sqlite_workshop) is None
+        finish(sqlite_workshop, begin(sqlite_workshop))
+    assert reason(sqlite_workshop) == "full"
+
+
+def test_only_sessions_newly_complete_are_counted_for_the_precision(sqlite_workshop, monkeypatch):
+    sqlite_workshop.create_study(trials=SHORT, stopping={"half_width": 0.35})
+    counted = []
+    count = stopping.session_means
+
+    def watched(db, design, sessions):
+        counted.append(len(sessions))
+        return count(db, design, sessions)
+
+    monkeypatch.setattr(stopping, "session_means", watched)
+    for _ in range(3):
+        finish(sqlite_workshop, begin(sqlite_workshop))
+    for _ in range(2):
+        assert reason(sqlite_workshop) is None
+    finish(sqlite_workshop, begin(sqlite_workshop))
+    assert reason(sqlite_workshop) is None
+    assert counted == [1, 1, 1, 1]  # each session once, by whoever looks next
+
+
+@pytest.mark.parametrize("half_width", [0, 0.001, 0.5, -0.1])
+def test_precision_that_cannot_be_wanted_is_refused(half_width):
+    raw = {"title": "t", "conditions": {"a": "a"}, "stopping": {"half_width": half_width}}
+    with pytest.raises(DesignError, match=r"study.toml: stopping.half_width: .*0\.(005|5)"):
+        parse_design(raw, "study.toml")

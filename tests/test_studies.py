@@ -6,7 +6,7 @@ import shutil
 
 import PIL.Image
 import pytest
-from pictures import write_pictures
+from pictures import copy_pictures
 from sqlalchemy import func, select
 
 from protocol.design import DesignError
@@ -60,7 +60,7 @@ def test_second_study_of_a_name_is_refused(sqlite_workshop):
 
 
 def test_wrong_pair_set_leaves_no_study(sqlite_workshop):
-    write_pictures(sqlite_workshop.folder / "cgan", "cgan")
+    copy_pictures(sqlite_workshop.folder / "cgan", "cgan")
     image = next((sqlite_workshop.folder / "cgan" / "images").iterdir())
     image.write_bytes(image.read_bytes()[:-1] + b"!")
     with pytest.raises(PairSetError, match="condition cgan: pair .* has sha256"):
@@ -74,7 +74,7 @@ def test_wrong_pair_set_leaves_no_study(sqlite_workshop):
 
 
 def test_conditions_of_different_size_are_refused(sqlite_workshop):
-    write_pictures(sqlite_workshop.folder / "small", "small", size=32)
+    copy_pictures(sqlite_workshop.folder / "small", "small", size=32)
     with pytest.raises(PairSetError, match="differ in size .*cgan 48x48, small 32x32"):
         sqlite_workshop.create_study(conditions={"cgan": "cgan", "small": "small"})
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from participant import READY, SEEN, consent, take_survey, watched_page
-from pictures import write_pictures
+from pictures import copy_pictures
 from playwright.sync_api import Page
 from sqlalchemy import select
 
@@ -49,7 +49,7 @@ class Traffic:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_whole_sitting_tells_nothing_before_the_answer_is_in(browser, live, layout, tmp_path):
     """With catch trials and repeats, a reload, and a resume by the study's address."""
-    write_pictures(tmp_path / "obvious", "catch", strength=0.0)
+    copy_pictures(tmp_path / "obvious", "catch", strength=0.0)
     live.create_study(
         exposure={"duration_ms": 50, "fixation_ms": 0, "between_ms": 0, "mask_ms": 50},
         trials={"practice": 1, "main": 4, "catch": 1, "repeat": 1},

@@ -268,3 +268,11 @@ def test_name_with_the_signs_of_a_pattern_clears_away_its_own_only(tmp_path):
     (tmp_path / ".set[1].unfinished-x").mkdir()
     put(tmp_path / "set[1]", 1)
     assert names(tmp_path) == [".set1.unfinished-x", "set[1]"]
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given() -> None:
+    with (
+        pytest.raises(FolderError, match=r"^/proc/report cannot be written \(.+\); choose another --out$"),
+        folder_aside(Path("/proc/report")),
+    ):
+        pass

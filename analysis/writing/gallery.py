@@ -1,18 +1,20 @@
-"""Pair rates and pair sets in; the pictures that fooled most and least, as small data: URIs, out."""
+"""Pair rates and pair sets in; the pictures that fooled most and least, as small data: URIs, and single thumbnails, out."""
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from PIL import Image
 
 from analysis.fool_rate import PairRate
-from analysis.source import PairSetFolder
+from analysis.reading.source import PairSetFolder
 from protocol.pairset import ImageFile, Pair, sha256_hex
 
 ROW = 6  # pictures in one line of the page
 FAKE_EDGE, REAL_EDGE = 288, 120  # pixels; twice the size on the page, for sharp print
+_FIGURE_EDGE = 144  # of a picture beside a figure's axis
 _SMALL = 96  # pixels; a picture up to this size stays as it is, since JPEG would be most of what one sees
 
 
@@ -62,14 +64,27 @@ def _row(condition: str, pairs: list[PairRate], source: PairSetFolder | None) ->
     return GalleryRow(condition, tuple(shown[:n_most]), tuple(shown[n_most:]), len(pairs) - n_most - n_least, note)
 
 
+def thumbnails(pairsets: Mapping[str, PairSetFolder]) -> Callable[[str, str], bytes | None]:
+    """What gives the fake of a condition's pair as a small PNG or JPEG, None where there is none; each is read once."""
+    known = {name: {pair.id: pair for pair in source.pairset.pairs} for name, source in pairsets.items()}
+
+    @cache
+    def thumbnail(condition: str, pair: str) -> bytes | None:
+        found = known.get(condition, {}).get(pair)
+        small = _small(pairsets[condition], found.fake, _FIGURE_EDGE) if found else None
+        return small[1] if small else None
+
+    return thumbnail
+
+
 def _exhibit(rate: PairRate, pair: Pair | None, source: PairSetFolder) -> Exhibit:
-    fake = _thumbnail(source, pair.fake, FAKE_EDGE) if pair else None
-    real = _thumbnail(source, pair.real, REAL_EDGE) if pair else None
+    fake = _uri(_small(source, pair.fake, FAKE_EDGE)) if pair else None
+    real = _uri(_small(source, pair.real, REAL_EDGE)) if pair else None
     return Exhibit(rate.pair, rate.fool_rate, rate.n, fake, real)
 
 
-def _thumbnail(source: PairSetFolder, image: ImageFile, edge: int) -> str | None:
-    """A data: URI of at most ``edge`` pixels, or None unless the file is exactly what participants saw."""
+def _small(source: PairSetFolder, image: ImageFile, edge: int) -> tuple[str, bytes] | None:
+    """Media type and bytes of at most ``edge`` pixels, or None unless the file is exactly what participants saw."""
     try:
         data = (source.folder / image.file).read_bytes()
         if sha256_hex(data) != image.sha256:
@@ -81,12 +96,12 @@ def _thumbnail(source: PairSetFolder, image: ImageFile, edge: int) -> str | None
     buffer = io.BytesIO()
     if max(picture.size) <= _SMALL:
         picture.save(buffer, format="PNG", optimize=True)
-        return _uri("image/png", buffer.getvalue())
+        return "image/png", buffer.getvalue()
     picture.thumbnail((edge, edge), Image.Resampling.LANCZOS)
     # Full colour resolution: halved, JPEG would invent the very bleeding that a colourisation is judged by.
     picture.save(buffer, format="JPEG", quality=84, subsampling=0, optimize=True)
-    return _uri("image/jpeg", buffer.getvalue())
+    return "image/jpeg", buffer.getvalue()
 
 
-def _uri(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
+def _uri(small: tuple[str, bytes] | None) -> str | None:
+    return f"data:{small[0]};base64,{base64.b64encode(small[1]).decode()}" if small else None
