@@ -14,6 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import logit, stdtr, stdtrit
 
 from analysis.fool_rate import counted_trials
+from analysis.holm import holm
 from analysis.intervals import Interval, codes, joined_variance, logit_t
 from analysis.margins import Margins, trial_weights
 
@@ -293,12 +294,3 @@ def _mcnemar(a: _Counts, b: _Counts) -> tuple[float | None, float | None]:
         return None, None
     chi2 = (only_a - only_b) ** 2 / (only_a + only_b)
     return chi2, float(stats.chi2.sf(chi2, 1))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Step-down adjusted p-values, in the order given (Holm 1979)."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted = np.empty(len(p_values))
-    factors = np.arange(len(p_values), 0, -1)
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(factors * np.asarray(p_values, dtype=float)[order]))
-    return [float(p) for p in adjusted]

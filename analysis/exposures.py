@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit
 
-from analysis.comparisons import holm
+from analysis.holm import holm
 from analysis.intervals import participants_only
 from analysis.psychometric import FittedThreshold
 

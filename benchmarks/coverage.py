@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from page_marks import METHODS, put_into
 from rich.progress import track
 from scipy.special import expit, logit, ndtri, stdtrit
 
@@ -29,7 +30,6 @@ from analysis.planning.power import differ, intervals
 from analysis.planning.simulated_counts import Assumptions, Counts, assign, draw, mean_logit
 from analysis.sequence import confidence_sequence
 
-METHODS = Path(__file__).resolve().parent.parent / "docs" / "methods.md"
 SIZES, RATES, SPREADS = (10, 20, 50, 100), (0.05, 0.1, 0.2, 0.35, 0.5), (0.0, 0.5, 1.0)
 PEEKS, PER_LOOK = 500, 40
 BOOTSTRAPPED = (
@@ -279,20 +279,6 @@ def main() -> None:
         how = f"{n:,} simulated studies for each design, `python benchmarks/coverage.py -n {n} --write`."
         put_into(METHODS, "coverage", tables, how)
     sys.exit(0 if holds(cells, alarms, peeks) else 1)
-
-
-def put_into(page: Path, mark: str, tables: str, how: str) -> None:
-    """Replace what stands in the page between ``<!-- mark -->`` and ``<!-- end of mark -->``.
-
-    Raises:
-        ValueError: if the page lacks one of the two.
-    """
-    first, last = f"<!-- {mark} -->\n", f"<!-- end of {mark} -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(first)
-    _, end, after = rest.partition(last)
-    if not end:
-        raise ValueError(f"{page.name} lacks {first.strip()} or {last} after it; put both where the tables belong")
-    page.write_text(f"{before}{first}{how}\n\n{tables}\n{last}{after}", encoding="utf-8")
 
 
 def holds(cells: list[Cell], alarms: list[Alarm], peeks: Sequence[tuple[object, tuple[float, float]]]) -> bool:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from coverage import METHODS, put_into
+from page_marks import METHODS, put_into
 from scipy.special import expit
 
 from analysis import gibbs

@@ -15,8 +15,8 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from coverage import METHODS, put_into
 from numpy.typing import NDArray
+from page_marks import METHODS, put_into
 from rich.progress import track
 
 from analysis.exposures import settled_exposures

@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from protocol import InputError
+from protocol.analysis_plan import Analysis
 from protocol.presets import DEFAULT_PRESET, PRESETS
 from protocol.sections import (
     WRITTEN,
-    Analysis,
     Assignment,
     Catch,
     ColourVision,

@@ -24,7 +24,13 @@ def call(*arguments: object, cwd: Path, **environment: str) -> CompletedProcess[
             patch.delenv(name)
         for name, value in environment.items():
             patch.setenv(name, value)
-        with pytest.raises(SystemExit) as ended:
-            realism.main(words)
-    code = ended.value.code
-    return CompletedProcess(words, code if isinstance(code, int) else 0, out.getvalue(), err.getvalue())
+        code = _exit_code(words)
+    return CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def _exit_code(words: list[str]) -> int:
+    try:
+        realism.main(words)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else 0
+    raise AssertionError(f"realism {' '.join(words)} came back instead of ending")

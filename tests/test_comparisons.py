@@ -9,7 +9,8 @@ from observers import draw_fooled, simulate_table
 from scipy.special import expit, logit, stdtr, stdtrit
 from scipy.stats import fisher_exact
 
-from analysis.comparisons import compare_conditions, holm, recovered_interval
+from analysis.comparisons import compare_conditions, recovered_interval
+from analysis.holm import holm
 from analysis.intervals import clopper_pearson, clustered_variance, logit_t, two_way, wilson
 
 

@@ -34,7 +34,7 @@ def test_tables_replace_exactly_what_stands_between_their_marks(script, tmp_path
     page = tmp_path / "methods.md"
     page.write_text(PAGE)
     for tables in ("| old |", "| a | b |\n| --- | --- |\n| 1 | 2 |"):
-        script("coverage").put_into(page, mark, tables, "How.")
+        script("page_marks").put_into(page, mark, tables, "How.")
     before, after = (f"<!-- {mark} -->\n", f"\n<!-- end of {mark} -->")
     assert page.read_text() == PAGE.replace(
         f"{before}as it was{after}", f"{before}How.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |{after}"
@@ -46,7 +46,7 @@ def test_a_page_without_a_mark_stays_as_it_is(script, tmp_path: Path, lacking: s
     page = tmp_path / "methods.md"
     page.write_text(PAGE.replace(lacking, ""))
     with pytest.raises(ValueError, match="methods.md lacks <!-- thresholds --> or <!-- end of thresholds --> after it"):
-        script("coverage").put_into(page, "thresholds", "| a |", "How.")
+        script("page_marks").put_into(page, "thresholds", "| a |", "How.")
     assert page.read_text() == PAGE.replace(lacking, "")
 
 

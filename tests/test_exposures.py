@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.comparisons import holm
 from analysis.exposures import (
     compare_exposures,
     exposure_warnings,
@@ -13,6 +12,7 @@ from analysis.exposures import (
     settled_exposures,
     staircase_steps,
 )
+from analysis.holm import holm
 from analysis.psychometric import FittedThreshold, Threshold, fit_thresholds
 from protocol.sections import Staircase
 from study_app.staircase import next_exposure_ms

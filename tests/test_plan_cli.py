@@ -6,23 +6,20 @@ import re
 
 import numpy as np
 import pytest
+from commands import call
 from observers import simulate_table
 from pictures import write_pictures
-
-import realism
 
 QUICK = ("--participants", "20,60", "--pairs", "30,100", "--experiments", "40")
 
 
 @pytest.fixture
-def plan(capsys):
+def plan(tmp_path):
     """Runs ``realism study plan`` and gives exit code, output and errors."""
 
     def run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            realism.main(["study", "plan", *map(str, arguments)])
-        shown = capsys.readouterr()
-        return stopped.value.code, shown.out, shown.err
+        done = call("study", "plan", *arguments, cwd=tmp_path)
+        return done.returncode, done.stdout, done.stderr
 
     return run
 

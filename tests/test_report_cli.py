@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call
 from observers import simulate_table
-
-from realism import main
 
 SMALL = ("--no-figures", "--replicates", "0")
 
@@ -31,15 +30,13 @@ NAMES = ("participant=worker", "pair=stimulus", "condition=model", "real_side=tr
 
 
 @pytest.fixture
-def report(answers: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def report(answers: Path) -> Callable[..., tuple[int, str, str]]:
     """Runs the command on the answers; exit code, and what it said."""
 
     def run(*options: str, names: tuple[str, ...] = NAMES) -> tuple[int, str, str]:
         columns = [word for name in names for word in ("--column", name)]
-        with pytest.raises(SystemExit) as ended:
-            main(["report", str(answers), "--out", str(answers.parent / "report"), *SMALL, *columns, *options])
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, " ".join(said.err.split())
+        done = call("report", answers, "--out", "report", *SMALL, *columns, *options, cwd=answers.parent)
+        return done.returncode, done.stdout, " ".join(done.stderr.split())
 
     return run
 
@@ -70,10 +67,10 @@ def test_a_column_that_nothing_stands_for_is_asked_for(report) -> None:
     assert "--column" in warned
 
 
-def test_a_file_that_is_not_there_is_not_taken_for_a_study(tmp_path: Path, capsys) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(["report", str(tmp_path / "answer.csv"), "--out", str(tmp_path / "report")])
-    assert "answer.csv is no file and no export folder" in capsys.readouterr().err
+def test_a_file_that_is_not_there_is_not_taken_for_a_study(tmp_path: Path) -> None:
+    done = call("report", tmp_path / "answer.csv", "--out", "report", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "answer.csv is no file and no export folder" in done.stderr
 
 
 def test_a_mapping_without_an_equals_sign_is_refused(report) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import csv
-import io
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -15,11 +14,10 @@ import matplotlib
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from analysis.figures.style import DASHED, FAINT, INK, QUIET, save_png, save_svg, styled
 from analysis.planning.power import Candidate
 from analysis.planning.study_size import (
     MIN_PAIRS,
@@ -38,20 +36,6 @@ from protocol.whole_folder import whole_folder
 FORMAT = "realism-plan/1"
 _ENTRIES = frozenset({"plan.html", "plan.json", "plan.csv", "width.svg", "width.png"})
 _WIDE_IN, _NARROW_IN = 9.0, 3.7  # inches: a page's and a phone's width at the size of the page's text
-_INK, _QUIET, _FAINT = "#1b1e23", "#5d646e", "#c9cdd3"
-_STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "realism",  # element ids from the content, not from chance
-    "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _FAINT,
-    "axes.labelcolor": _QUIET,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _QUIET,
-    "ytick.color": _QUIET,
-}
 
 
 def plan_folder(out: Path) -> AbstractContextManager[Path]:
@@ -168,7 +152,7 @@ def _strength(size: StudySize) -> dict[tuple[int, int], float]:
 
 def width_figure(size: StudySize, *, width_in: float = _WIDE_IN, as_png: bool = False) -> bytes:
     """Half-width over participants, a line for each number of pairs, and what countless people would leave at its end."""
-    with matplotlib.rc_context(_STYLE):
+    with styled():
         is_wide = width_in > 6
         height_in = 4.2 if is_wide else 3.6
         figure = Figure(figsize=(width_in, height_in))
@@ -179,15 +163,9 @@ def width_figure(size: StudySize, *, width_in: float = _WIDE_IN, as_png: bool = 
         _draw_goal(axes, size)
         axes.set_xlabel("Participants" + (" (log scale)" if is_wide else ""))
         axes.set_title(
-            f"Half of the {percent(size.assumed.level)} interval’s width, points", loc="left", fontsize=9, color=_QUIET
+            f"Half of the {percent(size.assumed.level)} interval’s width, points", loc="left", fontsize=9, color=QUIET
         )
-        buffer = io.BytesIO()
-        if as_png:
-            figure.set_dpi(200)
-            FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-        else:
-            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-        return buffer.getvalue()
+        return save_png(figure) if as_png else save_svg(figure)
 
 
 def _draw_widths(axes: Axes, size: StudySize, is_wide: bool) -> None:
@@ -206,7 +184,7 @@ def _draw_widths(axes: Axes, size: StudySize, is_wide: bool) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_locator(NullLocator())
         axis.set_minor_formatter(NullFormatter())
-    axes.grid(True, axis="y", color=_FAINT, linewidth=0.5, zorder=0)
+    axes.grid(True, axis="y", color=FAINT, linewidth=0.5, zorder=0)
 
 
 def _draw_labels(axes: Axes, size: StudySize, height_in: float) -> None:
@@ -228,17 +206,17 @@ def _draw_labels(axes: Axes, size: StudySize, height_in: float) -> None:
 
 def _draw_goal(axes: Axes, size: StudySize) -> None:
     goal, one = 100 * size.goal.half_width, size.recommended
-    axes.axhline(goal, color=_INK, linewidth=1, linestyle=(0, (4, 3)), zorder=2)
+    axes.axhline(goal, color=INK, linewidth=1, linestyle=DASHED, zorder=2)
     # At the left, on the side of the dashed line where no line starts.
     is_below = min(row[min(row)].half_width for row in grid(size).values()) > size.goal.half_width
     axes.annotate(
         f"asked for: ±{goal:.3g}", (0, goal), xycoords=("axes fraction", "data"), xytext=(4, -4 if is_below else 4),
-        textcoords="offset points", va="top" if is_below else "bottom", fontsize=8, color=_QUIET,
+        textcoords="offset points", va="top" if is_below else "bottom", fontsize=8, color=QUIET,
     )  # fmt: skip
     if one is not None:
         axes.plot(
             one.n_participants, 100 * one.half_width, "o", markersize=13, markerfacecolor="none",
-            markeredgecolor=_INK, markeredgewidth=1.6, zorder=4,
+            markeredgecolor=INK, markeredgewidth=1.6, zorder=4,
         )  # fmt: skip
 
 
