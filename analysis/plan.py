@@ -18,7 +18,7 @@ class PlanError(InputError):
 
 @dataclass(frozen=True)
 class Change:
-    """One setting, as words, that was not fixed beforehand: ``here`` in place of what was ``frozen``, or NOT_FIXED."""
+    """One setting, as words: ``here`` in place of what the plan had, ``frozen`` or only given; NOT_FIXED: it had nothing."""
 
     key: str
     frozen: str
@@ -60,7 +60,7 @@ def apply_changes(
     found = []
     for key in Analysis.model_fields:
         here = getattr(plan, key)
-        fixed = _fixed(frozen, key, max_missed) if is_frozen else NOT_FIXED
+        fixed = _fixed(frozen, key, max_missed)
         has_effect = here is not None and here is not False
         if here != getattr(frozen, key) or (is_frozen and fixed == NOT_FIXED and has_effect):
             found.append(Change(key, fixed, _told(here)))
@@ -70,7 +70,7 @@ def apply_changes(
 
 
 def _fixed(frozen: Analysis, key: str, max_missed: int | None) -> str:
-    """What a study fixed beforehand, in words."""
+    """What the plan says of it, in words."""
     value = getattr(frozen, key)
     if key == "max_catch_missed" and value is None and max_missed is not None:
         return f"{max_missed}, by [catch]"

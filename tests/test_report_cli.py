@@ -82,11 +82,12 @@ def test_a_mapping_without_an_equals_sign_is_refused(report) -> None:
 def test_a_plan_can_come_with_answers_and_its_changes_are_told(report, answers: Path) -> None:
     plan = answers.parent / "plan.toml"
     plan.write_text("[analysis]\nlevel = 0.9\nmin_median_rt_ms = 300\n")
-    code, said, _ = report("--plan", str(plan), "--post-hoc", "max_one_side=0.6", "--json")
+    code, said, _ = report("--plan", str(plan), "--post-hoc", "max_one_side=0.6", "--post-hoc", "level=0.8", "--json")
     assert code == 0
     found = json.loads(said)
-    assert (found["level"], found["plan_is_frozen"]) == (0.9, False)
-    assert {change["key"]: change["here"] for change in found["post_hoc"]} == {"max_one_side": "0.6"}
+    assert (found["level"], found["plan_is_frozen"]) == (0.8, False)
+    changed = {change["key"]: (change["frozen"], change["here"]) for change in found["post_hoc"]}
+    assert changed == {"level": ("0.9", "0.8"), "max_one_side": ("not fixed", "0.6")}
 
 
 def test_a_change_of_no_setting_is_refused_with_the_nearest(report) -> None:
