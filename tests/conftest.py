@@ -38,6 +38,13 @@ def _decoded_photos_lie_aside(tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield
 
 
+@pytest.fixture(autouse=True)
+def _the_same_chance_each_time() -> None:
+    """Weights and pictures drawn in a test are the same whichever tests ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a private PostgreSQL's maintenance database."""
