@@ -7,7 +7,7 @@ REQUIREMENTS := pyproject.toml requirements/constraints.txt
 POT := .venv/messages.pot
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint requirements/constraints.txt
 
-.PHONY: demo test lint evidence translations clean
+.PHONY: demo test lint audit evidence translations clean
 .DELETE_ON_ERROR:
 
 demo: .venv/installed-demo
@@ -15,12 +15,17 @@ demo: .venv/installed-demo
 
 test: .venv/installed-dev
 	$(BIN)/python tests/chromium.py
+	$(BIN)/python tests/nginx.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)  # two processes, whose threads would fight for the cores
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known vulnerabilities of the pinned packages; says so where no advisory service can be asked.
+audit: .venv/installed-dev
+	$(BIN)/python .ci/audit requirements/constraints.txt
 
 # Simulates again what the tables of docs/methods.md say, and writes them there: some forty minutes on one core. The last
 # one fails where the headline interval, the comparisons or the confidence sequence miss what is promised of them.

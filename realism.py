@@ -18,11 +18,11 @@ COMMANDS = {
     "colourise": ("train.generator_cli:colourise", "Colour a folder of photographs."),
     "onnx": ("train.generator_cli:onnx", "Write a generator as an ONNX file."),
     "study": ("study_app.cli:study", "Plan, create, recruit for, monitor and close studies."),
-    "serve": ("study_app.cli:serve", "Serve the survey."),
+    "serve": ("study_app.serve_cli:serve", "Serve the survey."),
     "simulate": ("study_app.answers_cli:simulate", "Send simulated participants through the running survey."),
     "export": ("study_app.answers_cli:export", "Write a study's response table, codebook, design and pair sets."),
     "report": ("study_app.report_cli:report", "Report a study, an export folder, or a response table."),
-    "db": ("study_app.cli:db", "Prepare the database."),
+    "db": ("study_app.db_cli:db", "Prepare, check, back up and restore the database."),
     "doctor": ("study_app.cli:doctor", "Say what is installed, what is missing, and what to do."),
 }
 # What a survey server does without: package → (what needs it, the extra that brings it).

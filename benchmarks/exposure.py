@@ -94,7 +94,8 @@ def create_study(folder: Path, exposure_ms: int, n: int) -> None:
     from pairs.writing import About, Picture, write_pairset
     from protocol.pairset import sha256_hex
     from study_app.config import Config
-    from study_app.db import open_migrated, upgrade
+    from study_app.db import open_migrated
+    from study_app.schema import upgrade
     from study_app.studies import create_study
 
     def pictures() -> Iterator[Picture]:

@@ -29,9 +29,10 @@ from scipy.stats import binom
 from analysis.findings import Options, analyse
 from analysis.reading.source import read_source
 from study_app.config import Config
-from study_app.db import open_migrated, upgrade
+from study_app.db import open_migrated
 from study_app.export import export_study
 from study_app.observers import Observers, draw_truth
+from study_app.schema import upgrade
 from study_app.simulate import simulate, study_pairs
 from study_app.studies import create_study
 

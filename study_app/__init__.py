@@ -1,31 +1,26 @@
 """The survey, the database under it, and the commands that run studies."""
 
-from datetime import timedelta
 from pathlib import Path
 
-from flask import Flask, redirect, render_template, request, send_from_directory, url_for
-from flask.wrappers import Response
+from flask import Flask, redirect, render_template, send_from_directory, url_for
 from flask_babel import Babel
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as later
 from sqlalchemy import Engine
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestTimeout
 from werkzeug.wrappers import Response as BaseResponse
 
 from protocol.place import Place
 from protocol.texts import LANGUAGES, RIGHT_TO_LEFT
-from study_app import ending, entrance, step_pages, trial_pages
-from study_app.store import ServedPictures
+from study_app import ending, entrance, health, openapi, step_pages, trial_pages
+from study_app.config import Serving
+from study_app.delivery import Delivery
+from study_app.limits import limit
+from study_app.request_log import Survey, log_requests, request_id
+from study_app.retrying import COME_BACK_S, retry_lost_transactions
+from study_app.security import REPORT_POLICY, protect
 from study_app.visits import spoken
 
-SURVEY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
-# A report is one self-contained page: its style and pictures stand in it, and it has no script.
-REPORT_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
-)
 # What a participant who meets an error reads: a title and what to do.
 PROBLEMS = {
     403: (
@@ -41,23 +36,25 @@ OUR_FAULT = (
     later("Answers that you gave are stored. Please reload the page in a minute."),
 )
 
+LAPTOP = Serving()
 
-def create_app(engine: Engine, store: Place, secret: str, report: Path | None = None) -> Flask:
+
+def create_app(
+    engine: Engine, store: Place, secret: str, report: Path | None = None, serving: Serving = LAPTOP
+) -> Flask:
     """The survey over a migrated database and a store of pictures; ``report``: a folder to show under /report/."""
-    app = Flask(__name__)
-    app.config.update(
-        SECRET_KEY=secret,
-        SESSION_COOKIE_NAME="realism",
-        SESSION_COOKIE_SAMESITE="Lax",
-        PERMANENT_SESSION_LIFETIME=timedelta(days=30),
-        SESSION_REFRESH_EACH_REQUEST=False,  # a late reply would bring back what the cookie held before
-        MAX_CONTENT_LENGTH=64 * 1024,
-    )
+    app = Survey(__name__)
+    app.config["SECRET_KEY"] = secret
     app.extensions["engine"] = engine
-    app.extensions["pictures"] = ServedPictures(store)
+    app.extensions["store"] = store
+    app.extensions["pictures"] = Delivery(store, serving)
+    log_requests(app, serving)  # first: it counts also what the others refuse, and sees each reply as it is sent
+    protect(app, serving)
+    limit(app, serving)
+    retry_lost_transactions(app)
     Babel(app, locale_selector=spoken)
     app.context_processor(lambda: {"languages": LANGUAGES, "spoken": spoken(), "right_to_left": RIGHT_TO_LEFT})
-    for pages in (entrance, step_pages, trial_pages, ending):
+    for pages in (entrance, step_pages, trial_pages, ending, health, openapi):
         app.register_blueprint(pages.bp)
     if report is not None:
         _show_report(app, report)
@@ -70,24 +67,18 @@ def create_app(engine: Engine, store: Place, secret: str, report: Path | None = 
             text=_("This server asks people which pictures are real. To take part, open the link that you were given."),
         )
 
-    @app.get("/health")
-    def health() -> dict[str, str]:
-        return {"status": "ok"}
+    @app.errorhandler(TimeoutError)
+    def stalled(_error: TimeoutError) -> tuple[str, int, dict[str, str]]:
+        """The visitor's connection broke off while they sent; nobody reads this."""
+        return problem(RequestTimeout())
 
     @app.errorhandler(HTTPException)
-    def problem(error: HTTPException) -> tuple[str, int]:
+    def problem(error: HTTPException) -> tuple[str, int, dict[str, str]]:
         code = error.code or 500
         title, text = PROBLEMS.get(code, OUR_FAULT)
-        return render_template("message.html", title=title, text=text), code
-
-    @app.after_request
-    def guard(response: Response) -> Response:
-        response.headers.setdefault("Content-Security-Policy", SURVEY_POLICY)
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        response.headers.setdefault("Referrer-Policy", "no-referrer")
-        if request.path.startswith("/study/"):  # pages differ by cookie, and must not come back from a cache
-            response.headers.setdefault("Cache-Control", "no-store")
-        return response
+        more = _("If you write to us about this, please add: %(reference)s", reference=request_id())
+        page = render_template("message.html", title=title, text=text, more=more if code >= 500 else None)
+        return page, code, {"Retry-After": str(COME_BACK_S)} if code == 503 else {}
 
     return app
 

@@ -1,18 +1,39 @@
 """Answers to trials: what the browser sends in, one committed row each, and what follows from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session as DatabaseSession
-from sqlalchemy.orm import joinedload
 
 from protocol.design import StudyDesign
 from study_app.sessions import end_session
 from study_app.staircase import set_exposure
 from study_app.tables import Response, Session, Trial
+from study_app.turns import Standing, TrialAtHand, Turn, turn_around
+
+# Columns of ``tables.Response`` that the browser measures, each as far as it can.
+MEASURED = (
+    "exposure_measured_ms",
+    "exposure_second_measured_ms",
+    "late_frames",
+    "frame_interval_ms",
+    "picture_width_px",
+    "focus_lost",
+    "presentations",
+    "input_method",
+)
+_KEEP_FIRST = {
+    "sqlite": sqlite.insert(Response)
+    .on_conflict_do_nothing(index_elements=["trial_id"])
+    .returning(Response.chosen_side),
+    "postgresql": postgresql.insert(Response)
+    .on_conflict_do_nothing(index_elements=["trial_id"])
+    .returning(Response.chosen_side),
+}
 
 
 class OutOfTurnError(Exception):
@@ -23,7 +44,7 @@ class OutOfTurnError(Exception):
 class Answer:
     """What the browser sends. Times in milliseconds; ``elapsed_ms`` runs from onset to the moment of sending.
 
-    ``measured`` holds the other columns of ``tables.Response`` that the browser measures.
+    ``measured`` holds some of MEASURED.
     """
 
     trial_index: int
@@ -33,70 +54,75 @@ class Answer:
     measured: Mapping[str, Any] = field(default_factory=dict)
 
 
-def next_trials(db: DatabaseSession, session: Session, n: int) -> list[Trial]:
-    """The first ``n`` trials without an answer, in order."""
-    return list(
-        db.scalars(
-            select(Trial)
-            .outerjoin(Response)
-            .where(Trial.session_id == session.id, Response.id.is_(None))
-            .order_by(Trial.trial_index)
-            .limit(n)
-        )
-    )
+def record_response(connection: Connection, turn: Turn, answer: Answer) -> Turn:
+    """Store the answer to a trial, unless it has one: the first counts. The turn as it stands then.
 
+    ``turn`` must hold the trial, the one before it and the one after it, as found just before. What follows from
+    the answer is stored in the same transaction: the next exposure of a staircase, the end of a session that fails the
+    qualification, and with the last answer the session's outcome and code.
 
-def record_response(
-    db: DatabaseSession, session: Session, answer: Answer, design: StudyDesign
-) -> tuple[Trial, Response]:
-    """Store the answer to a trial, unless it has one: the first counts. The trial, and the response that stands.
-
-    What follows from the answer is stored in the same transaction: the next exposure of a staircase, the end of a
-    session that fails the qualification, and with the last answer the session's outcome and code.
+    No lock is needed: a trial is next if the one before it is answered, which stays true, and of two answers that arrive
+    together the table keeps one.
 
     Raises:
         OutOfTurnError: if the session has no such trial, is over, or an earlier trial is unanswered.
     """
-    # One answer of a session at a time: two that arrive together must not both find the trial unanswered.
-    outcome = db.scalar(select(Session.outcome).where(Session.id == session.id).with_for_update())
-    trial = db.scalar(
-        select(Trial)
-        .options(joinedload(Trial.response))
-        .where(Trial.session_id == session.id, Trial.trial_index == answer.trial_index)
-    )
+    standing, design = turn.standing, turn.standing.design
+    trial = turn.trials.get(answer.trial_index)
     if trial is None:
         raise OutOfTurnError(f"there is no trial {answer.trial_index}")
-    if trial.response is not None:
-        return trial, trial.response
-    if outcome is not None:
-        raise OutOfTurnError(f"the session has ended: {outcome}")
-    upcoming = next_trials(db, session, 2)
-    if upcoming[0].id != trial.id:
-        raise OutOfTurnError(f"trial {answer.trial_index} was answered before trial {upcoming[0].trial_index}")
+    if trial.chosen_side is not None:
+        return turn
+    if standing.outcome is not None:
+        raise OutOfTurnError(f"the session has ended: {standing.outcome}")
+    before = turn.trials.get(trial.trial_index - 1)
+    if before is not None and before.chosen_side is None:
+        raise OutOfTurnError(f"trial {trial.trial_index} was answered before trial {before.trial_index}")
     now = datetime.now(UTC)
     # Onset by the server's clock, reckoned back: the browser's clock may be wrong, and sending may have been delayed.
     # Not before the session: after a reload only the device's date knows how long ago onset was.
-    presented_at = max(now - timedelta(milliseconds=answer.elapsed_ms), session.started_at)
-    response = Response(
-        trial_id=trial.id,
-        chosen_side=side_taken_for_real(answer.response, design),
-        rt_ms=answer.rt_ms,
-        presented_at=presented_at,
-        answered_at=presented_at + timedelta(milliseconds=answer.rt_ms),
+    presented_at = max(now - timedelta(milliseconds=answer.elapsed_ms), standing.started_at)
+    row = {
+        "trial_id": trial.trial_id,
+        "chosen_side": side_taken_for_real(answer.response, design),
+        "rt_ms": answer.rt_ms,
+        "presented_at": presented_at,
+        "answered_at": presented_at + timedelta(milliseconds=answer.rt_ms),
+        **dict.fromkeys(MEASURED),
         **answer.measured,
-    )
-    db.add(response)
-    db.flush()
-    following = upcoming[1] if len(upcoming) > 1 else None
+    }
+    stored = connection.scalar(_KEEP_FIRST[connection.dialect.name], row)
+    if stored is None:  # another request was quicker
+        return turn_around(connection, standing, trial.trial_index)
+    following = turn.trials.get(trial.trial_index + 1)
+    if _leads_on(trial, following, design):
+        trials = {**turn.trials, trial.trial_index: replace(trial, chosen_side=stored)}
+        return Turn(standing, trials)
+    with DatabaseSession(connection, join_transaction_mode="rollback_only") as db:
+        _end_or_adapt(db, standing, trial, following)
+        db.flush()
+    return turn_around(connection, standing, trial.trial_index)
+
+
+def _leads_on(trial: TrialAtHand, following: TrialAtHand | None, design: StudyDesign) -> bool:
+    """Whether the next trial simply comes."""
+    return following is not None and design.staircase is None and not _ends_practice(trial, following)
+
+
+def _ends_practice(trial: TrialAtHand, following: TrialAtHand) -> bool:
+    return trial.kind == "practice" and following.kind != "practice"
+
+
+def _end_or_adapt(db: DatabaseSession, standing: Standing, trial: TrialAtHand, following: TrialAtHand | None) -> None:
+    design = standing.design
+    session = db.get_one(Session, standing.session_id)
     if following is None:
-        session.completed_at = now
+        session.completed_at = max(datetime.now(UTC), session.started_at)  # the clock may have been set
         end_session(session, design, "failed_checks" if _missed_too_many(db, session, design) else "completed")
-    elif trial.kind == "practice" and following.kind != "practice" and not _is_qualified(db, session, design):
+    elif _ends_practice(trial, following) and not _is_qualified(db, session, design):
         end_session(session, design, "screened_out")
     elif design.staircase is not None:
-        set_exposure(db, design.staircase, following)
-    db.flush()
-    return trial, response
+        set_exposure(db, design.staircase, db.get_one(Trial, following.trial_id))
 
 
 def count_correct(db: DatabaseSession, session: Session, kind: str) -> tuple[int, int]:

@@ -2,11 +2,15 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocol import InputError
 from protocol.design import StudyDesign
@@ -206,14 +210,28 @@ def _balanced_sides(n: int, words: tuple[str, str], rng: np.random.Generator) ->
     return sides
 
 
+@cache
+def _solver() -> Callable[[NDArray[np.float64]], tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """scipy's ``linear_sum_assignment`` by itself: with all of scipy.optimize, the first to start would wait half a second
+    longer, and each process of the server would hold 35 MB more."""
+    scipy = find_spec("scipy")
+    folders = scipy.submodule_search_locations if scipy is not None else None
+    found = PathFinder.find_spec("_lsap", [f"{folder}/optimize" for folder in folders or ()])
+    if found is None or found.loader is None:  # another scipy keeps it elsewhere
+        from scipy.optimize import linear_sum_assignment
+
+        return linear_sum_assignment
+    module = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module.linear_sum_assignment
+
+
 def _draw_pairs(needs: Sequence[_Need], rng: np.random.Generator) -> list[list[AvailablePair]]:
     """The pairs of each need in random order: no photo twice, with the fewest uses in total; ties fall by chance.
 
     Raises:
         AssignmentError: if there are too few photos; the needs that come first are served first.
     """
-    from scipy.optimize import linear_sum_assignment
-
     n = sum(need.n for need in needs)
     candidates = [_least_used(need, n, rng) for need in needs]
     photos = list(dict.fromkeys(photo for found in candidates for photo in found))
@@ -225,7 +243,7 @@ def _draw_pairs(needs: Sequence[_Need], rng: np.random.Generator) -> list[list[A
         costs[rank, [column[photo] for photo in found]] = [_cost(need, pair) for pair in found.values()]
         costs[rank, len(photos) :] = price * (len(needs) - rank)
     need_of_row = np.repeat(np.arange(len(needs)), np.array([need.n for need in needs]))
-    _, taken = linear_sum_assignment(costs[need_of_row])  # (n,)
+    _, taken = _solver()(costs[need_of_row])  # (n,)
     drawn = [
         [found[photos[i]] for i in rng.permutation(taken[need_of_row == rank]) if i < len(photos)]
         for rank, found in enumerate(candidates)

@@ -53,25 +53,6 @@ def with_config(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.group()
-def db() -> None:
-    """Prepare the database."""
-
-
-@db.command()
-@with_config
-def upgrade(config: Config) -> None:
-    """Make the database, or bring it to this release's schema.
-
-    \b
-    Example:  realism db upgrade
-    """
-    from study_app.db import upgrade as run
-
-    before, after = run(config.database)
-    click.echo(f"Schema {after}: {'as it was' if before == after else f'upgraded from {before}' if before else 'new'}.")
-
-
-@click.group()
 def study() -> None:
     """Plan, create, list, show, recruit for, monitor and close studies."""
 
@@ -185,51 +166,6 @@ def close(name: str, config: Config) -> None:
 
     changed = close_study(open_migrated(config.database), name)
     click.echo(f"Study {name!r} is closed." if changed else f"Study {name!r} was closed already.")
-
-
-@click.command()
-@with_config
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
-@click.option("--threads", default=4, show_default=True, type=click.IntRange(1), help="Threads in each.")
-@click.option("--report", type=FOLDER, help="Also show this report, to anyone, under /report/.")
-@click.option("--preview", metavar="STUDY", help="Also print a link that walks this study; nothing of it counts.")
-def serve(
-    config: Config, host: str, port: int, workers: int, threads: int, report: Path | None, preview: str | None
-) -> None:
-    """Serve the survey until stopped.
-
-    \b
-    Example:  realism serve --preview flowers
-    """
-    from study_app.db import open_migrated, reading
-    from study_app.recruitment import participants_link
-    from study_app.recruitment_cli import preview_link
-    from study_app.serve import serve as run
-    from study_app.studies import find_study, open_designs
-
-    with reading(open_migrated(config.database)) as db:
-        designs = open_designs(db)
-        if preview is not None:
-            find_study(db, preview)
-
-    def announce(address: str) -> None:
-        if preview is not None:
-            click.echo(f"Preview: {preview_link(config, address, preview)}")
-        for design in designs:
-            if design.recruitment.source == "invitation":
-                click.echo(
-                    f"Survey:  {design.name} is by invitation; 'realism study invitations {design.name}' lists the links"
-                )
-            else:
-                click.echo(f"Survey:  {participants_link(address, design)}")
-        if not designs:
-            click.echo("No study is open; make one with 'realism study create'.")
-        if report:
-            click.echo(f"Report:  {address}/report/")
-
-    run(config, host, port, workers, threads, report, announce)
 
 
 @click.command()

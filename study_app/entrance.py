@@ -1,5 +1,6 @@
 """Where participants come in: the study and its consent form, the beginning, and the refusal."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from protocol.design import StudyDesign
 from study_app.db import reading, writing
 from study_app.ending import how_to_return
-from study_app.mturk_frame import SurveyCookies, allow_frame, note_frame
+from study_app.mturk_frame import SurveyCookies, note_frame
 from study_app.recruitment import SIMULATED, ArrivalError, arrival_of, known_arguments, only_looks
 from study_app.sessions import (
     Arrival,
@@ -42,7 +43,6 @@ from study_app.visits import (
 )
 
 bp = Blueprint("entrance", __name__, url_prefix=ADDRESS)
-bp.after_app_request(allow_frame)
 
 
 @bp.record_once
@@ -58,17 +58,21 @@ TICKET = "ticket"  # the form field of the consent form that says which session 
 
 def simulation_tokens(secret: str) -> URLSafeTimedSerializer:
     """Signs the name of the study in which a consent counts as simulated; only who holds the server's key can."""
-    return URLSafeTimedSerializer(secret, salt="simulated participant")
+    return _signing(secret, "simulated participant")
 
 
 def preview_tokens(secret: str) -> URLSafeTimedSerializer:
     """Signs the name of the study that a link previews; only who holds the server's key can."""
-    return URLSafeTimedSerializer(secret, salt="preview")
+    return _signing(secret, "preview")
 
 
 def _tickets() -> URLSafeTimedSerializer:
     """Signs what a consent form will begin, its session's id above all: the same form sent twice begins one."""
-    return URLSafeTimedSerializer(current_app.config["SECRET_KEY"], salt="consent form")
+    return _signing(current_app.config["SECRET_KEY"], "consent form")
+
+
+def _signing(secret: str, salt: str) -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(secret, salt=salt, signer_kwargs={"digest_method": hashlib.sha256})
 
 
 @bp.get("/")

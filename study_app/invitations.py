@@ -1,5 +1,6 @@
 """Personal links: labels in, one invitation each; and who of them has begun."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import count, islice
 from pathlib import Path
 
+from itsdangerous import BadSignature, Signer
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session as DatabaseSession
 
@@ -24,13 +26,33 @@ class InvitationError(InputError):
 
 @dataclass(frozen=True)
 class Invited:
-    """An invitation's label and token, and what became of it: ``outcome`` is None as long as the session goes on."""
+    """An invitation's label and id, and what became of it: ``outcome`` is None as long as the session goes on.
+
+    A link carries the id signed: ``signed_token``.
+    """
 
     label: str
-    token: str
+    public_id: str
     begun: bool = False
     completed: bool = False
     outcome: str | None = None
+
+
+def _signer(secret: str, study: str) -> Signer:
+    return Signer(secret, salt=f"invitation to {study}", digest_method=hashlib.sha256)
+
+
+def signed_token(secret: str, study: str, public_id: str) -> str:
+    """What a personal link carries: an invitation's id, signed for the study of that name by who holds the server's key."""
+    return _signer(secret, study).sign(public_id).decode()
+
+
+def read_token(secret: str, study: str, token: str) -> str | None:
+    """The id in a link's token; None if it was not signed for this study, so that no guess reaches the database."""
+    try:
+        return _signer(secret, study).unsign(token).decode()
+    except BadSignature:
+        return None
 
 
 def read_labels(path: Path) -> list[str]:
@@ -69,7 +91,7 @@ def invite_labels(db: DatabaseSession, study: Study, labels: Iterable[str]) -> l
             f"label {twice!r} would be used twice in study {study.name!r}; give everyone a label of their own"
         )
     now = datetime.now(UTC)
-    db.add_all(Invitation(study_id=study.id, public_id=one.token, label=one.label, created_at=now) for one in made)
+    db.add_all(Invitation(study_id=study.id, public_id=one.public_id, label=one.label, created_at=now) for one in made)
     db.flush()
     return made
 
@@ -99,8 +121,8 @@ def list_invited(db: DatabaseSession, study: Study) -> list[Invited]:
         .order_by(Invitation.id)
     )
     return [
-        Invited(label, token, started is not None, completed is not None, outcome)
-        for label, token, started, completed, outcome in rows
+        Invited(label, public_id, started is not None, completed is not None, outcome)
+        for label, public_id, started, completed, outcome in rows
     ]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session as DatabaseSession
 
 from analysis.sequence import Watched, latest
 from study_app.counting import count_margins, counted_sessions
-from study_app.stopping import counts_or_may, why_not_open
+from study_app.stopping import ABANDONED_AFTER, counts_or_may, why_not_open
 from study_app.studies import design_of, find_study
 from study_app.tables import Condition, Pair, Participant, Session, Study, Trial
 
@@ -96,7 +96,12 @@ def _count_sessions(
         .join(Trial, Trial.session_id == Session.id)
         .join(Pair, Trial.pair_id == Pair.id)
         .join(Condition, Pair.condition_id == Condition.id)
-        .where(Session.study_id == study.id, Participant.origin == origin, Trial.kind == "main", counts_or_may(now))
+        .where(
+            Session.study_id == study.id,
+            Participant.origin == origin,
+            Trial.kind == "main",
+            counts_or_may(now - ABANDONED_AFTER),
+        )
         .distinct()
     )
     found: dict[str, tuple[int, int, int]] = {}

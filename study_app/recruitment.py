@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from flask import current_app
 from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from protocol.design import StudyDesign
+from study_app.invitations import read_token
 from study_app.sessions import Arrival
 from study_app.tables import Invitation, Study
 
@@ -64,7 +66,7 @@ def arrival_of(db: DatabaseSession, study: Study, design: StudyDesign, arguments
     """Under which id somebody comes, and what else was sent along.
 
     Raises:
-        ArrivalError: if the person's id is missing, an id cannot be one, or an invitation is unknown.
+        ArrivalError: if the person's id is missing, an id cannot be one, or an invitation is not signed or unknown.
     """
     source = design.recruitment.source
     if source == "link":
@@ -80,14 +82,17 @@ def arrival_of(db: DatabaseSession, study: Study, design: StudyDesign, arguments
     for key, value in ids.items():
         if not ID.fullmatch(value):
             raise ArrivalError(f"{key} is {value!r:.80}, which is no id")
-    if source == "invitation" and not _is_invited(db, study, person):
-        raise ArrivalError(f"there is no invitation {person!r:.80}")
+    if source == "invitation":
+        return Arrival(_invited_as(db, study, person), details)
     return Arrival(person, details)
 
 
-def _is_invited(db: DatabaseSession, study: Study, token: str) -> bool:
-    invited = select(Invitation.id).where(Invitation.study_id == study.id, Invitation.public_id == token)
-    return db.scalar(invited) is not None
+def _invited_as(db: DatabaseSession, study: Study, token: str) -> str:
+    public_id = read_token(current_app.config["SECRET_KEY"], study.name, token)
+    invited = select(Invitation.id).where(Invitation.study_id == study.id, Invitation.public_id == public_id)
+    if public_id is None or db.scalar(invited) is None:
+        raise ArrivalError(f"there is no invitation {token!r:.80}")
+    return public_id
 
 
 def way_on(design: StudyDesign, outcome: str, code: str | None, arrival: Arrival) -> WayOn | None:

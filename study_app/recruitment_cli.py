@@ -99,8 +99,9 @@ def invite(
     with writing(open_migrated(config.database)) as db:
         found = find_study(db, name)
         made = invite_labels(db, found, read_labels(labels)) if labels else invite_number(db, found, number or 0)
-        rows = [(one.label, _personal_link(url, name, one)) for one in made]
-        if out is not None:  # before the commit: where the file cannot be written, nobody is invited
+        secret = read_secret(config)
+        rows = [(one.label, _personal_link(secret, url, name, one)) for one in made]
+        if out is not None:  # before the commit, as the key: where a link cannot be told, nobody is invited
             with out.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([("label", "link"), *rows])
     if as_json:
@@ -129,13 +130,15 @@ def invitations(name: str, config: Config, url: str, as_json: bool) -> None:
 
     with reading(open_migrated(config.database)) as db:
         found = list_invited(db, find_study(db, name))
+    secret = read_secret(config)
+    links = {one.public_id: _personal_link(secret, url, name, one) for one in found}
     if as_json:
         click.echo(
             json.dumps(
                 [
                     {
                         "label": one.label,
-                        "link": _personal_link(url, name, one),
+                        "link": links[one.public_id],
                         "begun": one.begun,
                         "completed": one.completed,
                         "outcome": one.outcome,
@@ -147,12 +150,13 @@ def invitations(name: str, config: Config, url: str, as_json: bool) -> None:
         return
     for one in found:
         state = one.outcome or ("begun" if one.begun else "not begun")
-        click.echo(f"{one.label}\t{state}\t{_personal_link(url, name, one)}")
+        click.echo(f"{one.label}\t{state}\t{links[one.public_id]}")
     if not found:
         click.echo(f"Nobody is invited yet; make personal links with 'realism study invite {name} -n 10'.")
 
 
-def _personal_link(url: str, name: str, invited: "Invited") -> str:
+def _personal_link(secret: str, url: str, name: str, invited: "Invited") -> str:
+    from study_app.invitations import signed_token
     from study_app.recruitment import address_of_study
 
-    return address_of_study(url, name, invitation=invited.token)
+    return address_of_study(url, name, invitation=signed_token(secret, name, invited.public_id))

@@ -6,17 +6,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session as DatabaseSession
 from sqlalchemy.orm import joinedload
 
 from protocol.design import StudyDesign
 from protocol.pairset import sha256_hex
-from study_app.assignment import AvailablePair, draw_trials
-from study_app.stopping import counts_or_may, why_not_open
+from study_app.assignment import draw_trials
+from study_app.metrics import note_end
+from study_app.pair_uses import available_pairs
+from study_app.stopping import why_not_open
 from study_app.studies import design_of
-from study_app.tables import PREVIEW, Condition, Pair, Participant, Refusal, Session, Step, Study, Trial
+from study_app.tables import PREVIEW, Participant, Refusal, Session, Step, Study, Trial
 
+_TRIALS = insert(Trial)
 # Letters and digits that nobody mistakes for one another when a code is copied by hand.
 CODE_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 
@@ -100,21 +103,13 @@ def start_session(
         started_at=now,
     )
     db.add_all([participant, session])
-    pairs = available_pairs(db, study, origin, now)
-    for index, drawn in enumerate(draw_trials(design, pairs, session.seed)):
-        db.add(
-            Trial(
-                session=session,
-                trial_index=index,
-                kind=drawn.kind,
-                pair_id=drawn.pair_id,
-                real_side=drawn.real_side,
-                exposure_ms=design.exposure_ms,
-                block=drawn.block,
-                repeat_of=drawn.repeat_of,
-            )
-        )
     db.flush()
+    pairs = available_pairs(db.connection(), study.id, origin, now)
+    trials = [
+        {"session_id": session.id, "trial_index": index, "exposure_ms": design.exposure_ms, **vars(drawn)}
+        for index, drawn in enumerate(draw_trials(design, pairs, session.seed))
+    ]
+    db.connection().execute(_TRIALS, trials)
     return session
 
 
@@ -138,30 +133,6 @@ def record_refusal(db: DatabaseSession, study: Study, language: str) -> None:
     )
 
 
-def available_pairs(db: DatabaseSession, study: Study, origin: str, now: datetime) -> list[AvailablePair]:
-    """The study's pairs with how often main or catch trials have shown each, in sessions that count or still may."""
-    uses = (
-        select(Trial.pair_id, func.count().label("n"))
-        .join(Session, Trial.session_id == Session.id)
-        .join(Participant, Session.participant_id == Participant.id)
-        .where(
-            Session.study_id == study.id,
-            Participant.origin == origin,
-            Trial.kind.in_(("main", "catch")),
-            counts_or_may(now),
-        )
-        .group_by(Trial.pair_id)
-        .subquery()
-    )
-    rows = db.execute(
-        select(Pair.id, Condition.name, Pair.photo_sha256, func.coalesce(uses.c.n, 0))
-        .join(Condition, Pair.condition_id == Condition.id)
-        .outerjoin(uses, uses.c.pair_id == Pair.id)
-        .where(Condition.study_id == study.id)
-    )
-    return [AvailablePair(*row) for row in rows]
-
-
 def find_session(db: DatabaseSession, public_id: str) -> Session | None:
     """The session, with its study and participant."""
     both = joinedload(Session.study), joinedload(Session.participant)
@@ -171,6 +142,7 @@ def find_session(db: DatabaseSession, public_id: str) -> Session | None:
 def end_session(session: Session, design: StudyDesign, outcome: str) -> None:
     """How the session ended, and its code: the one that the recruiting service expects, else a code of its own."""
     session.outcome = outcome
+    note_end(outcome)
     expected = getattr(design.recruitment, outcome, None)
     if expected is not None:
         session.completion_code = expected

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, abort, redirect, render_template, request, url_for
+from sqlalchemy import select
 from sqlalchemy.orm import Session as DatabaseSession
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -26,7 +27,15 @@ from study_app.sessions import end_session, record_step
 from study_app.stopping import full_quota
 from study_app.studies import design_of
 from study_app.tables import Session
-from study_app.visits import ADDRESS, address_of, engine, own_session, own_session_or_refuse, study_or_404
+from study_app.visits import (
+    ADDRESS,
+    address_of,
+    engine,
+    own_public_id,
+    own_session,
+    own_session_or_refuse,
+    study_or_404,
+)
 
 bp = Blueprint("step_pages", __name__, url_prefix=ADDRESS)
 
@@ -58,6 +67,8 @@ def show(name: str, step: str) -> BaseResponse | str:
 @bp.post(STEP)
 def take(name: str, step: str) -> BaseResponse | str | tuple[str, int]:
     with writing(engine()) as db:
+        # Before anything is read: another tab may be doing this step, or what follows it.
+        db.execute(select(Session.id).where(Session.public_id == own_public_id(name)).with_for_update())
         return _at_step(db, name, step, _taken)
 
 

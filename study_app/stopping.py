@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import BindParameter, ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from analysis.sequence import latest
@@ -18,11 +18,11 @@ ABANDONED_AFTER = timedelta(hours=2)
 Reason = Literal["closed", "ended", "full"]
 
 
-def counts_or_may(now: datetime) -> ColumnElement[bool]:
-    """The sessions that are complete and valid, or still may become so."""
+def counts_or_may(since: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """The sessions that are complete and valid, or, begun after ``since``, still may become so."""
     return or_(
         Session.outcome == "completed",
-        and_(Session.outcome.is_(None), Session.started_at > now - ABANDONED_AFTER),
+        and_(Session.outcome.is_(None), Session.started_at > since),
     )
 
 
@@ -38,6 +38,13 @@ def why_not_open(db: DatabaseSession, study: Study, design: StudyDesign, now: da
     if stopping.half_width is not None and _is_precise(db, study, design, stopping.half_width):
         return "full"
     return None
+
+
+def is_over(closed_at: datetime | None, design: StudyDesign, now: datetime) -> bool:
+    """Whether those who were at work when the study closed, or when its time was over, have had their time to finish."""
+    until = design.stopping.until
+    ends = [closed_at, None if until is None else datetime.fromisoformat(until)]
+    return any(now >= end + ABANDONED_AFTER for end in ends if end is not None)
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ def _people(db: DatabaseSession, study: Study, now: datetime, *which: ColumnElem
     found = db.scalar(
         select(func.count(Session.id))
         .join(Participant, Session.participant_id == Participant.id)
-        .where(Session.study_id == study.id, Participant.origin == "human", counts_or_may(now), *which)
+        .where(
+            Session.study_id == study.id, Participant.origin == "human", counts_or_may(now - ABANDONED_AFTER), *which
+        )
     )
     return found or 0

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, BinaryIO
 
 from fsspec.asyn import AsyncFileSystem
 from PIL import Image
@@ -38,8 +38,8 @@ class MissingPictureError(StoreError):
     """A picture that is not in the store."""
 
 
-class ServedPictures:
-    """What participants get. Of a far store, the pairs last asked for stay in memory; a folder's files do so by themselves."""
+class RecentPictures:
+    """What participants get of a far store: the pairs last asked for stay in memory."""
 
     def __init__(self, store: Place, recent_bytes: int = RECENT_BYTES) -> None:
         self._store, self._limit = store, recent_bytes
@@ -55,8 +55,6 @@ class ServedPictures:
         Raises:
             StoreError: if it cannot be had.
         """
-        if not is_remote(self._store.address):
-            return get_served(self._store, [sha256])[0]
         pair = frozenset((sha256, partner))
         with self._lock:
             if pair in self._recent:
@@ -83,8 +81,8 @@ def _size(pictures: dict[str, bytes]) -> int:
 def has_image(store: Place, sha256: str) -> bool:
     """Whether a file with this hash was put into the store."""
     if not is_remote(store.address):
-        return _path(store, _served_name(sha256)).exists()
-    return bool(_ask(store, "exists", _path_in(store, _served_name(sha256)), seconds=READ_S))
+        return _path(store, served_name(sha256)).exists()
+    return bool(_ask(store, "exists", _path_in(store, served_name(sha256)), seconds=READ_S))
 
 
 def put_image(store: Place, data: bytes) -> str:
@@ -93,7 +91,7 @@ def put_image(store: Place, data: bytes) -> str:
     served = _as_served(data)
     if served != data:
         _write(store, _original_name(sha256), data)
-    _write(store, _served_name(sha256), served)  # last: where it is, all is
+    _write(store, served_name(sha256), served)  # last: where it is, all is
     return sha256
 
 
@@ -103,7 +101,7 @@ def get_image(store: Place, sha256: str) -> bytes:
     Raises:
         StoreError: if it is missing or its bytes have changed.
     """
-    data, served = _read(store, [_original_name(sha256), _served_name(sha256)])
+    data, served = _read(store, [_original_name(sha256), served_name(sha256)])
     if isinstance(data, MissingPictureError) and isinstance(served, bytes):
         data = served
     if isinstance(data, StoreError):
@@ -120,13 +118,38 @@ def get_served(store: Place, hashes: Sequence[str]) -> list[bytes]:
         StoreError: if one cannot be had.
     """
     pictures = []
-    for sha256, found in zip(hashes, _read(store, [_served_name(sha256) for sha256 in hashes]), strict=True):
+    for sha256, found in zip(hashes, _read(store, [served_name(sha256) for sha256 in hashes]), strict=True):
         if isinstance(found, MissingPictureError):  # a store of before there was this name
             found = _as_served(get_image(store, sha256))
         if isinstance(found, StoreError):
             raise found
         pictures.append(found)
     return pictures
+
+
+def open_served(store: Place, sha256: str) -> tuple[BinaryIO, int]:
+    """What participants get of the file with this hash, in a folder: opened, and its length in bytes.
+
+    Raises:
+        StoreError: if it cannot be had.
+    """
+    name = served_name(sha256)
+    try:
+        file = open(os.path.join(store.address, name), "rb", buffering=0)  # noqa: SIM115  # the reply closes it
+    except OSError as error:
+        raise _unreadable(store, name, error) from error
+    return file, os.fstat(file.fileno()).st_size
+
+
+def presigned(store: Place, sha256: str, seconds: int) -> str:
+    """An address at which anybody gets, for so long, what participants get of the file with this hash, from S3 itself.
+
+    Raises:
+        StoreError: if the store cannot be used.
+    """
+    path = _path_in(store, served_name(sha256))
+    options = {"ResponseContentType": "image/png", "ResponseCacheControl": "private, max-age=86400, immutable"}
+    return str(_ask(store, "url", path, seconds=READ_S, expires=seconds, **options))
 
 
 def check_store(store: Place) -> None:
@@ -142,7 +165,8 @@ def _original_name(sha256: str) -> str:
     return f"{sha256[:2]}/{sha256}"
 
 
-def _served_name(sha256: str) -> str:
+def served_name(sha256: str) -> str:
+    """Where in the store participants' form of the file with this hash lies."""
     return f"{sha256[:2]}/{sha256}.png"
 
 
@@ -167,10 +191,14 @@ def _read(store: Place, names: Sequence[str]) -> list[bytes | StoreError]:
 def _read_file(store: Place, name: str) -> bytes | StoreError:
     try:
         return _path(store, name).read_bytes()
-    except FileNotFoundError as error:
-        return _problem(store, error, name)
     except OSError as error:
-        return StoreError(f"picture {_path(store, name)} cannot be read ({error.strerror}); {RESTORE}")
+        return _unreadable(store, name, error)
+
+
+def _unreadable(store: Place, name: str, error: OSError) -> StoreError:
+    if isinstance(error, FileNotFoundError):
+        return _problem(store, error, name)
+    return StoreError(f"picture {_path(store, name)} cannot be read ({error.strerror}); {RESTORE}")
 
 
 def _write(store: Place, name: str, data: bytes) -> None:
@@ -184,6 +212,7 @@ def _write(store: Place, name: str, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    os.utime(aside, (0, 0))  # a web server may be asked for the date, and photographs may be older than their fakes
     aside.replace(path)
 
 

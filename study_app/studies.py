@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, Pool, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as DatabaseSession
+from sqlalchemy.orm import object_session
 
 from protocol import InputError
 from protocol.design import StudyDesign, canonical_sha256, read_design
@@ -192,8 +195,27 @@ def open_designs(db: DatabaseSession) -> list[StudyDesign]:
     return [design for study, design in found if why_not_open(db, study, design, now) is None]
 
 
+# Checking a design takes milliseconds, and it never changes. By database (its pool), then by the study's id and the
+# design's hash; the hash alone would not do, for it is the same in whatever order the conditions stand.
+_designs: WeakKeyDictionary[Pool, dict[tuple[int, str], StudyDesign]] = WeakKeyDictionary()
+
+
 def design_of(study: Study) -> StudyDesign:
-    return StudyDesign.model_validate(study.design)
+    db = object_session(study)
+    if db is None:
+        return StudyDesign.model_validate(study.design)
+    return design_at_hand(db.get_bind().engine, study.id, study.design_sha256, lambda: study.design)
+
+
+def design_at_hand(engine: Engine, study_id: int, sha256: str, stored: Callable[[], dict[str, Any]]) -> StudyDesign:
+    """The design of a study in a database; it is asked for as ``stored`` unless this process has it at hand."""
+    at_hand = _designs.get(engine.pool)
+    if at_hand is None:
+        at_hand = _designs[engine.pool] = {}
+    design = at_hand.get((study_id, sha256))
+    if design is None:
+        design = at_hand[study_id, sha256] = StudyDesign.model_validate(stored())
+    return design
 
 
 def close_study(engine: Engine, name: str) -> bool:

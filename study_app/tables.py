@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -124,6 +125,16 @@ class Pair(Table):
     fake_image: Mapped[Image] = relationship(foreign_keys=[fake_image_id])
 
 
+class PairUses(Table):
+    """How often main and catch trials of sessions with ``counted`` showed a pair to participants of an origin."""
+
+    __tablename__ = "pair_uses"
+
+    pair_id: Mapped[int] = mapped_column(ForeignKey("pairs.id"), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(16), primary_key=True)
+    uses: Mapped[int]
+
+
 class Participant(Table):
     """Somebody who consented, and to which text (its sha256).
 
@@ -167,17 +178,31 @@ class Invitation(Table):
     created_at: Mapped[datetime] = mapped_column(UTCDateTime)
 
 
+class RateLimit(Table):
+    """How often one address did one thing in a minute of the server's clock; swept when that is over.
+
+    ``key`` is a keyed hash of the day, the address and what was done (``limits``): the address itself is not stored.
+    """
+
+    __tablename__ = "rate_limits"
+
+    minute: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    n: Mapped[int]
+
+
 class Session(Table):
     """One participant's sitting. All its trials follow from ``seed``; the code is given when every trial is stored.
 
-    ``outcome`` is empty as long as the session may go on. ``completed_at``: every trial is answered.
+    ``outcome`` is empty as long as the session may go on. ``completed_at``: every trial is answered. ``counted``: its
+    trials are added up in ``PairUses``.
     """
 
     __tablename__ = "sessions"
-    __table_args__ = (_one_of("outcome", OUTCOMES),)
+    __table_args__ = (_one_of("outcome", OUTCOMES), Index(None, "study_id", "outcome", "counted", "started_at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"), index=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("studies.id"))
     participant_id: Mapped[int] = mapped_column(ForeignKey("participants.id"), index=True)
     public_id: Mapped[str] = mapped_column(String(32), unique=True)
     seed: Mapped[int] = mapped_column(BigInteger)
@@ -186,6 +211,7 @@ class Session(Table):
     completed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     outcome: Mapped[str | None] = mapped_column(String(16))
     completion_code: Mapped[str | None] = mapped_column(String(64))
+    counted: Mapped[bool] = mapped_column(default=False, server_default=false())
 
     study: Mapped[Study] = relationship()
     participant: Mapped[Participant] = relationship()

@@ -1,7 +1,8 @@
 """What every page of a participant needs: the study of the address, the session of the browser's cookie, its language."""
 
+import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import abort, current_app, g, render_template, request, url_for
 from flask import session as cookie
@@ -10,7 +11,9 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session as DatabaseSession
 
 from protocol.design import StudyDesign
+from protocol.sections import NAME
 from protocol.texts import LANGUAGES
+from study_app.db import reading
 from study_app.mturk_frame import note_frame
 from study_app.road import DONE, TRIALS, next_step
 from study_app.sessions import find_session, new_session_id
@@ -30,7 +33,8 @@ def engine() -> Engine:
 
 def study_or_404(db: DatabaseSession, name: str) -> Study:
     """The study of that name; from here on its visitor is spoken to in a language that it offers."""
-    study = db.scalar(select(Study).where(Study.name == name))
+    # No other name reaches the database: PostgreSQL knows no text with a NUL in it.
+    study = db.scalar(select(Study).where(Study.name == name)) if re.match(NAME, name) else None
     if study is None:
         abort(404)
     note_frame(study, "human")
@@ -40,9 +44,16 @@ def study_or_404(db: DatabaseSession, name: str) -> Study:
     return study
 
 
+def own_public_id(name: str) -> str:
+    """The id of the session that this browser's cookie names for the study of that name; empty if it names none."""
+    public_id = cookie.get("sessions", {}).get(name, "")
+    assert isinstance(public_id, str)
+    return public_id
+
+
 def own_session(db: DatabaseSession, name: str) -> Session | None:
     """The session, with its study, that this browser's cookie names for the study of that name."""
-    session = _session_of(db, cookie.get("sessions", {}).get(name), name)
+    session = _session_of(db, own_public_id(name), name)
     if session is not None:
         speak(session.language)
         note_frame(session.study, session.participant.origin)
@@ -68,9 +79,22 @@ def _session_of(db: DatabaseSession, public_id: str | None, name: str) -> Sessio
 def own_session_or_refuse(db: DatabaseSession, name: str) -> Session:
     session = own_session(db, name)
     if session is None:
-        study_or_404(db, name)
-        abort(403)
+        _refuse(db, name)
     return session
+
+
+def own_public_id_or_refuse(name: str) -> str:
+    public_id = own_public_id(name)
+    if not public_id:
+        with reading(engine()) as db:
+            _refuse(db, name)
+    return public_id
+
+
+def _refuse(db: DatabaseSession, name: str) -> NoReturn:
+    """The study is another browser's; or there is none."""
+    study_or_404(db, name)
+    abort(403)
 
 
 def offered_session(name: str, origin: str, recruitment_id: str | None) -> str:
@@ -136,3 +160,10 @@ def address_of(db: DatabaseSession, session: Session, design: StudyDesign) -> st
 def message(title: str, text: str, **more: Any) -> str:
     """A page that says one thing."""
     return render_template("message.html", title=title, text=text, **more)
+
+
+def wants_json() -> bool:
+    """Whether a program reads the reply: the page of the trials, or a client of one's own."""
+    if request.endpoint in ("trial_pages.next_trial", "trial_pages.answer"):
+        return True
+    return request.accept_mimetypes.best == "application/json"

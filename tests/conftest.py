@@ -23,7 +23,8 @@ from sqlalchemy import Engine, make_url
 
 from study_app import create_app
 from study_app.config import Config
-from study_app.db import open_migrated, upgrade, writing
+from study_app.db import open_migrated, writing
+from study_app.schema import upgrade
 from study_app.studies import create_study
 from study_app.tables import Table
 

@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from protocol.design import parse_design
+from study_app import assignment
 from study_app.assignment import CATCH, AssignmentError, AvailablePair, draw_trials
 
 LAYOUTS = {
@@ -275,3 +276,13 @@ def test_too_few_photos_are_told():
         draw_trials(design(catch=3), pairs(2, 24, catch=2), 1)
     with pytest.raises(AssignmentError, match="2 catch trials need 2 different photos, found 0 left that fit"):
         draw_trials(design(catch=2), pairs(), 1)
+
+
+def test_solver_by_itself_is_scipys_and_scipys_is_taken_where_it_lies_elsewhere(monkeypatch):
+    solver = assignment._solver.__wrapped__
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        costs = rng.integers(0, 3, (6, 15)).astype(float)  # ties, which must fall the same way
+        assert np.array_equal(solver()(costs), linear_sum_assignment(costs))
+    monkeypatch.setattr(assignment.PathFinder, "find_spec", lambda *_: None)
+    assert solver() is linear_sum_assignment

@@ -5,14 +5,21 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from conftest import SECRET
 from sqlalchemy import func, select
 from visitors import agree, answer_all, make, title_of
 
 import realism
 from study_app.config import ConfigError
-from study_app.db import reading
-from study_app.invitations import InvitationError
-from study_app.tables import Invitation
+from study_app.db import reading, writing
+from study_app.invitations import InvitationError, invite_number, read_token, signed_token
+from study_app.studies import find_study
+from study_app.tables import Invitation, Participant
+
+
+@pytest.fixture(autouse=True)
+def _commands_have_the_servers_key(monkeypatch):
+    monkeypatch.setenv("REALISM_SECRET_KEY", SECRET)
 
 
 def command(workshop, *arguments):
@@ -86,6 +93,34 @@ def test_invitation_leads_into_its_own_study_only(sqlite_workshop):
     assert sqlite_workshop.client().get(f"/study/spots/?{link}").status_code == 400
 
 
+def test_token_is_good_for_one_study_and_under_one_key():
+    token = signed_token(SECRET, "spots", "ab" * 16)
+    assert read_token(SECRET, "spots", token) == "ab" * 16
+    assert read_token(SECRET, "other", token) is None
+    assert read_token("x" * 32, "spots", token) is None
+    for guess in ("", "ab" * 16, "ab" * 16 + ".", token[:-1], token + "A", "cd" + token[2:], "\u00e9", "." * 300):
+        assert read_token(SECRET, "spots", guess) is None
+
+
+def test_link_without_the_servers_signature_leads_nowhere(sqlite_workshop):
+    client = make(sqlite_workshop, "invitation")
+    with writing(sqlite_workshop.engine) as db:
+        (invited,) = invite_number(db, find_study(db, "spots"), 1)
+    for guess in (
+        invited.public_id,
+        f"{invited.public_id}.{'A' * 43}",
+        signed_token("x" * 32, "spots", invited.public_id),
+    ):
+        reply = client.get(f"/study/spots/?invitation={guess}")
+        assert reply.status_code == 400
+        assert title_of(reply.text) == "Please come by your own link"
+    nobody = signed_token(SECRET, "spots", "0" * 32)  # signed, and not in this database
+    assert client.get(f"/study/spots/?invitation={nobody}").status_code == 400
+    agree(client, f"?invitation={signed_token(SECRET, 'spots', invited.public_id)}")
+    with reading(sqlite_workshop.engine) as db:
+        assert db.scalars(select(Participant.recruitment_id)).all() == [invited.public_id]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -105,6 +140,7 @@ def test_invitation_leads_into_its_own_study_only(sqlite_workshop):
         (("invite", "spots", "--labels", "long.txt"), InvitationError, "line 2 has 201 characters; a label has 200 at"),
         (("invite", "spots", "--labels", "bytes.txt"), InvitationError, "bytes.txt is no text in UTF-8"),
         (("link", "spots", "--preview"), ConfigError, "there is no secret key"),
+        (("invite", "spots", "-n", "1"), ConfigError, "there is no secret key"),
     ],
 )
 def test_links_that_cannot_be_made_are_told_in_one_sentence(sqlite_workshop, monkeypatch, arguments, error, message):

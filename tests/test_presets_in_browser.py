@@ -10,7 +10,8 @@ from sqlalchemy import select
 
 from protocol.presets import PRESETS
 from study_app.config import Config
-from study_app.db import open_migrated, reading, upgrade
+from study_app.db import open_migrated, reading
+from study_app.schema import upgrade
 from study_app.tables import Response, Session, Step, Study, Trial
 
 RIGHT_WORDS = {

@@ -12,7 +12,8 @@ import realism
 from study_app.db import reading, writing
 from study_app.entrance import preview_tokens, simulation_tokens
 from study_app.export import export_study
-from study_app.sessions import available_pairs, new_session_id, start_session
+from study_app.pair_uses import available_pairs
+from study_app.sessions import new_session_id, start_session
 from study_app.studies import close_study, find_study, study_progress
 from study_app.tables import Participant, Refusal, Session
 
@@ -67,7 +68,7 @@ def test_nothing_of_a_preview_counts(workshop):
         study = find_study(db, "spots")
         progress = study_progress(db, study)
         now = study.created_at
-        assert {pair.uses for pair in available_pairs(db, study, "human", now)} == {0}
+        assert {pair.uses for pair in available_pairs(db.connection(), study.id, "human", now)} == {0}
         assert db.scalar(select(func.count(Refusal.id))) == 0
     assert (progress.state, progress.started, progress.completed, progress.responses) == ("open", {}, {}, 0)
     export_study(workshop.engine, workshop.config.store, "spots", workshop.folder / "export")

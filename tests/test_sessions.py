@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from protocol.design import parse_design
-from study_app.answers import Answer, OutOfTurnError, next_trials, record_response, side_taken_for_real
-from study_app.db import reading, writing
+from study_app.answers import Answer, OutOfTurnError, record_response, side_taken_for_real
+from study_app.db import reading, reading_by_core, writing, writing_by_core
 from study_app.sessions import (
     Arrival,
     StudyClosedError,
@@ -19,8 +19,9 @@ from study_app.sessions import (
     record_step,
     start_session,
 )
-from study_app.studies import close_study, design_of, find_study, study_progress
+from study_app.studies import close_study, find_study, study_progress
 from study_app.tables import Participant, Response, Session, Trial
+from study_app.turns import find_turn, find_unanswered
 
 
 @pytest.fixture
@@ -35,11 +36,11 @@ def begin(workshop, study_id, origin="human"):
         return start_session(db, study_id, origin, new_session_id()).public_id
 
 
-def respond(workshop, public_id, index, side="left", rt_ms=500):
-    with writing(workshop.engine) as db:
-        session = find_session(db, public_id)
-        answer = Answer(trial_index=index, response=side, rt_ms=rt_ms, elapsed_ms=rt_ms)
-        return record_response(db, session, answer, design_of(session.study))[1].chosen_side
+def respond(workshop, public_id, index, side="left", rt_ms=500, elapsed_ms=500):
+    with writing_by_core(workshop.engine) as connection:
+        turn = find_turn(connection, "spots", public_id, index - 1, index + 1)
+        answer = Answer(trial_index=index, response=side, rt_ms=rt_ms, elapsed_ms=elapsed_ms)
+        return record_response(connection, turn, answer).trials[index].chosen_side
 
 
 def count(workshop, table):
@@ -81,7 +82,7 @@ def test_many_clicks_at_once_keep_one_response(workshop, study_id):
 
 def test_answer_to_a_later_trial_is_refused(workshop, study_id):
     session = begin(workshop, study_id)
-    with pytest.raises(OutOfTurnError, match="trial 3 was answered before trial 0"):
+    with pytest.raises(OutOfTurnError, match="trial 3 was answered before trial 2"):
         respond(workshop, session, 3)
     with pytest.raises(OutOfTurnError, match="there is no trial 99"):
         respond(workshop, session, 99)
@@ -99,7 +100,8 @@ def test_code_comes_with_the_last_answer_and_not_before(workshop, study_id):
         row = find_session(db, session)
         assert row.completed_at is not None
         assert len(row.completion_code) == 10
-        assert next_trials(db, row, 2) == []
+    with reading_by_core(workshop.engine) as connection:
+        assert find_unanswered(connection, "spots", session) is None
 
 
 @pytest.mark.parametrize(
@@ -119,11 +121,9 @@ def test_answer_is_stored_as_the_side_taken_for_real(differing, clicked, stored)
 def test_times_are_reckoned_back_from_the_server_clock(workshop, study_id):
     session, now = begin(workshop, study_id), datetime.now(UTC)
     with writing(workshop.engine) as db:
-        row = find_session(db, session)
-        row.started_at = now - timedelta(hours=1)
-        for index, elapsed_ms in enumerate((60_000, 10 * 3_600_000)):  # the second by a clock that was set
-            answer = Answer(trial_index=index, response="left", rt_ms=800, elapsed_ms=elapsed_ms)
-            record_response(db, row, answer, design_of(row.study))
+        find_session(db, session).started_at = now - timedelta(hours=1)
+    for index, elapsed_ms in enumerate((60_000, 10 * 3_600_000)):  # the second by a clock that was set
+        respond(workshop, session, index, rt_ms=800, elapsed_ms=elapsed_ms)
     with reading(workshop.engine) as db:
         responses = db.scalars(select(Response).order_by(Response.id)).all()
         started = find_session(db, session).started_at

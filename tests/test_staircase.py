@@ -8,13 +8,14 @@ from pictures import copy_pictures
 from sqlalchemy import select
 
 from protocol.sections import Staircase
-from study_app.answers import Answer, next_trials, record_response
-from study_app.db import reading, writing
+from study_app.answers import Answer, record_response
+from study_app.db import reading, reading_by_core, writing, writing_by_core
 from study_app.observers import Observers
-from study_app.sessions import find_session, new_session_id, start_session
+from study_app.sessions import new_session_id, start_session
 from study_app.staircase import next_exposure_ms
-from study_app.studies import design_of, find_study
+from study_app.studies import find_study
 from study_app.tables import Pair, Session, Trial
+from study_app.turns import find_turn, find_unanswered
 
 RULE = Staircase(start_ms=500, min_ms=100, max_ms=1000, down_ms=10, up_ms=30)
 
@@ -25,6 +26,12 @@ RULE = Staircase(start_ms=500, min_ms=100, max_ms=1000, down_ms=10, up_ms=30)
 )
 def test_down_after_right_and_up_after_wrong_within_the_bounds(exposure_ms, correct, expected):
     assert next_exposure_ms(RULE, exposure_ms, correct=correct) == expected
+
+
+def respond(connection, public_id, index, said):
+    """Answer a trial of the study "spots"; the turn as it stands then."""
+    turn = find_turn(connection, "spots", public_id, index - 1, index + 1)
+    return record_response(connection, turn, Answer(trial_index=index, response=said, rt_ms=500, elapsed_ms=500))
 
 
 class Sitting:
@@ -39,12 +46,11 @@ class Sitting:
 
     def answer(self, correct):
         """Answer the next trial; the Trial as it was shown."""
-        with writing(self.workshop.engine) as db:
-            session = find_session(db, self.public_id)
-            trial = next_trials(db, session, 1)[0]
-            said = trial.real_side if correct else other(trial.real_side)
-            answer = Answer(trial_index=trial.trial_index, response=said, rt_ms=500, elapsed_ms=500)
-            record_response(db, session, answer, design_of(session.study))
+        trial = self.next()
+        with writing_by_core(self.workshop.engine) as connection:
+            respond(
+                connection, self.public_id, trial.trial_index, trial.real_side if correct else other(trial.real_side)
+            )
         return trial
 
     def answer_all(self, correct):
@@ -55,8 +61,9 @@ class Sitting:
         return shown
 
     def next(self):
-        with reading(self.workshop.engine) as db:
-            return next(iter(next_trials(db, find_session(db, self.public_id), 1)), None)
+        with reading_by_core(self.workshop.engine) as connection:
+            index = find_unanswered(connection, "spots", self.public_id)
+            return None if index is None else find_turn(connection, "spots", self.public_id, index, index).trials[index]
 
     def conditions(self):
         """The condition of each trial, by the trial's index."""
@@ -82,10 +89,8 @@ def test_main_trials_move_the_exposure_and_practice_does_not(workshop):
 def test_second_answer_to_a_trial_does_not_move_the_exposure(workshop):
     sitting = Sitting(workshop)
     first = [sitting.answer(correct=True) for _ in range(3)][-1]
-    with writing(workshop.engine) as db:
-        session = find_session(db, sitting.public_id)
-        again = Answer(trial_index=first.trial_index, response="real", rt_ms=500, elapsed_ms=500)
-        record_response(db, session, again, design_of(session.study))
+    with writing_by_core(workshop.engine) as connection:
+        respond(connection, sitting.public_id, first.trial_index, "real")
     assert sitting.next().exposure_ms == 490
 
 
@@ -96,10 +101,8 @@ def test_exposure_is_stored_with_the_answer_or_not_at_all(workshop):
     before = sitting.next()
 
     def answer_and_die():
-        with writing(workshop.engine) as db:
-            session = find_session(db, sitting.public_id)
-            answer = Answer(trial_index=before.trial_index, response=before.real_side, rt_ms=500, elapsed_ms=500)
-            record_response(db, session, answer, design_of(session.study))
+        with writing_by_core(workshop.engine) as connection:
+            respond(connection, sitting.public_id, before.trial_index, before.real_side)
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"):
@@ -193,15 +196,16 @@ def test_threshold_of_known_observers_is_recovered_within_five_percent(sqlite_wo
 def sit(workshop, name, observers, rng):
     """One simulated participant, in one transaction for speed; the exposure of each trial."""
     with writing(workshop.engine) as db:
-        study = find_study(db, name)
-        design = design_of(study)
-        session = start_session(db, study.id, "simulated", new_session_id())
-        trials = db.scalars(select(Trial).where(Trial.session_id == session.id).order_by(Trial.trial_index)).all()
-        for trial in trials:
+        public_id, connection = new_session_id(), db.connection()
+        start_session(db, find_study(db, name).id, "simulated", public_id)
+        exposures = []
+        trial = find_turn(connection, name, public_id, 0, 0).trials[0]
+        while trial is not None:
+            exposures.append(trial.exposure_ms)
             said = trial.real_side if is_right(observers, trial.exposure_ms, rng) else other(trial.real_side)
-            answer = Answer(trial_index=trial.trial_index, response=said, rt_ms=900, elapsed_ms=900)
-            record_response(db, session, answer, design)
-        return [trial.exposure_ms for trial in trials]
+            turn = respond(connection, public_id, trial.trial_index, said)
+            trial = turn.trials.get(trial.trial_index + 1)
+        return exposures
 
 
 def other(said):

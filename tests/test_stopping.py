@@ -67,6 +67,7 @@ def pass_time(workshop):
     with writing(workshop.engine) as db:
         study = find_study(db, "spots")
         study.design = {**study.design, "stopping": {**study.design["stopping"], "until": "2020-01-01T00:00:00Z"}}
+        study.design_sha256 = "another"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from protocol.pairset import sha256_hex
 from protocol.place import Place
 from study_app import store as store_module
 from study_app.config import ConfigError, find_config
-from study_app.store import ServedPictures, StoreError, check_store, get_image, get_served, has_image, put_image
+from study_app.store import RecentPictures, StoreError, check_store, get_image, get_served, has_image, put_image
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -26,6 +26,14 @@ def compressed(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def test_no_file_tells_when_it_came(tmp_path):
+    """Photographs may be older than their fakes, and a web server may be asked for dates."""
+    store = Place(tmp_path / "store")
+    for seed in range(2):
+        put_image(store, compressed(colourful(seed)))
+    assert {path.stat().st_mtime for path in (tmp_path / "store").rglob("*") if path.is_file()} == {0.0}
 
 
 def test_every_encoding_is_served_as_the_same_pixels_at_one_length(store):
@@ -107,7 +115,7 @@ def test_far_pictures_come_by_the_pair_and_stay_while_there_is_room(tmp_path, mo
     pairs = [tuple(hashes[i : i + 2]) for i in (0, 2, 4)]
     size = len(encode_png(colourful(0)))
     asked = counted(monkeypatch)
-    pictures = ServedPictures(store, recent_bytes=4 * size)
+    pictures = RecentPictures(store, recent_bytes=4 * size)
     for real, fake in (*pairs[:2], pairs[0]):
         assert pictures.get(real, fake) == get_served(store, [real])[0]
         assert pictures.get(fake, real) == get_served(store, [fake])[0]
@@ -121,7 +129,7 @@ def test_a_shared_real_picture_is_no_sooner_at_hand_than_its_fakes(tmp_path, mon
     store = Place(f"memory://{tmp_path.name}")
     real, cgan, wgan = (put_image(store, encode_png(colourful(seed))) for seed in range(3))
     asked = counted(monkeypatch)
-    pictures = ServedPictures(store)
+    pictures = RecentPictures(store)
     pictures.get(real, cgan)
     pictures.get(real, wgan)
     assert len(asked) == 2
@@ -130,7 +138,7 @@ def test_a_shared_real_picture_is_no_sooner_at_hand_than_its_fakes(tmp_path, mon
 def test_pair_larger_than_the_room_is_sent_and_not_kept(tmp_path):
     store = Place(f"memory://{tmp_path.name}")
     real, fake = (put_image(store, encode_png(colourful(seed))) for seed in range(2))
-    pictures = ServedPictures(store, recent_bytes=1)
+    pictures = RecentPictures(store, recent_bytes=1)
     assert [pictures.get(real, fake) for _ in range(2)] == get_served(store, [real, real])
 
 

@@ -143,7 +143,7 @@ def test_only_mturk_may_frame_and_only_its_studies(sqlite_workshop):
     framed = make(sqlite_workshop, "mturk")
     sqlite_workshop.create_study(name="bare", trials=SHORT)
     begun = agree(framed, MTURK)
-    for reply in (framed.get(f"/study/spots/{MTURK}"), begun, framed.get("/study/spots/next")):
+    for reply in (framed.get(f"/study/spots/{MTURK}"), begun, framed.get("/study/spots/on")):
         policy = reply.headers["Content-Security-Policy"]
         assert "frame-ancestors https://*.mturk.com;" in policy
         assert "form-action 'self' https://*.mturk.com;" in policy
