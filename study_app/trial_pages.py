@@ -22,7 +22,7 @@ from study_app.road import TRIALS, next_step
 from study_app.stopping import is_over
 from study_app.store import StoreError
 from study_app.studies import design_of
-from study_app.tables import Session
+from study_app.tables import PREVIEW, Session
 from study_app.turns import (
     TRIALS_AHEAD,
     Standing,
@@ -71,7 +71,7 @@ def survey(name: str) -> BaseResponse | str:
         design = design_of(study)
         if next_step(db, session, design) != TRIALS:
             return redirect(address_of(db, session, design))
-        if is_over(study.closed_at, design, datetime.now(UTC)):
+        if session.participant.origin != PREVIEW and is_over(study.closed_at, design, datetime.now(UTC)):
             return message(_("This study is closed"), _("What you answered is stored. Thank you for taking part."))
         return render_template("survey.html", design=design, session=session, places=PLACES[design.layout])
 
@@ -155,7 +155,7 @@ def _whats_next(turn: Turn, index: int | None) -> dict[str, Any]:
     """
     design = turn.standing.design
     standing = turn.standing
-    if index is None or standing.outcome is not None or is_over(standing.closed_at, design, datetime.now(UTC)):
+    if index is None or standing.outcome is not None or standing.is_over:
         return {"done": True}
     ahead = [turn.trials[i] for i in range(index, index + TRIALS_AHEAD) if i in turn.trials]
     before = turn.trials.get(index - 1)
@@ -195,7 +195,7 @@ def picture(name: str, public_id: str, index: int, place: str) -> BaseResponse:
         standing = found.standing
         # Nobody studies the first pictures before the trials begin.
         begun = found.is_begun if index >= TRIALS_AHEAD else not _step_before(connection, standing)
-    if not begun or standing.outcome is not None or is_over(standing.closed_at, standing.design, datetime.now(UTC)):
+    if not begun or standing.outcome is not None or standing.is_over:
         abort(404)
     is_real = found.real_side == ("real" if place == "picture" else place)
     wanted, partner = (found.real, found.fake) if is_real else (found.fake, found.real)

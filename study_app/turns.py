@@ -5,14 +5,15 @@ These are the requests of which a whole study consists. Each is answered from on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, func, select
 
 from protocol.design import StudyDesign
+from study_app.stopping import is_over
 from study_app.studies import design_at_hand
-from study_app.tables import Image, Pair, Response, Session, Study, Trial
+from study_app.tables import PREVIEW, Image, Pair, Participant, Response, Session, Study, Trial
 
 # Pictures of the next trial are fetched while this one is answered; later ones are not to be had yet.
 TRIALS_AHEAD = 2
@@ -22,6 +23,7 @@ _SESSION = (
     Session.public_id,
     Session.outcome,
     Session.started_at,
+    Participant.origin,
     Study.id.label("study_id"),
     Study.design_sha256,
     Study.closed_at,
@@ -39,6 +41,7 @@ _TURN = (
         Response.chosen_side,
     )
     .join_from(Session, Study, Session.study_id == Study.id)
+    .join(Participant, Session.participant_id == Participant.id)
     .outerjoin(
         Trial,
         and_(Trial.session_id == Session.id, Trial.trial_index.between(bindparam("first"), bindparam("last"))),
@@ -64,6 +67,7 @@ _PICTURES = (
         Response.id.label("answer_before"),
     )
     .join_from(Session, Study, Session.study_id == Study.id)
+    .join(Participant, Session.participant_id == Participant.id)
     .join(Trial, and_(Trial.session_id == Session.id, Trial.trial_index == bindparam("index")))
     .join(Pair, Trial.pair_id == Pair.id)
     .join(_real, Pair.real_image_id == _real.c.id)
@@ -79,13 +83,13 @@ _PICTURES = (
 
 @dataclass(frozen=True)
 class Standing:
-    """A session and its study, as far as the trials need them."""
+    """A session and its study, as far as the trials need them; ``is_over``: the study is, and has been for a while."""
 
     session_id: int
     public_id: str
     outcome: str | None
     started_at: datetime
-    closed_at: datetime | None
+    is_over: bool
     design: StudyDesign
 
 
@@ -157,4 +161,5 @@ def _standing(connection: Connection, row: Any) -> Standing:
         return connection.scalar(select(Study.design).where(Study.id == row.study_id))
 
     design = design_at_hand(connection.engine, row.study_id, row.design_sha256, stored)
-    return Standing(row.session_id, row.public_id, row.outcome, row.started_at, row.closed_at, design)
+    over = row.origin != PREVIEW and is_over(row.closed_at, design, datetime.now(UTC))
+    return Standing(row.session_id, row.public_id, row.outcome, row.started_at, over, design)

@@ -262,6 +262,7 @@ def test_who_was_at_work_when_the_study_closed_has_two_hours_to_finish(
     with writing(sqlite_workshop.engine) as db:
         db.execute(update(Study).where(Study.name == "spots").values(closed_at=datetime.now(UTC) - closed_ago))
     assert {victim.get(address).status_code for address in addresses} == {status}
+    assert victim.get("/study/spots/next").json["done"] == (status == 404)  # nobody answers what cannot be seen
     assert begin_status(app) == 200  # a page that says that the study is closed
 
 

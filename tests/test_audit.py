@@ -103,7 +103,6 @@ def test_written_limits_are_those_of_the_code():
         assert re.search(rf"^\| {what} .* {limits.PER_MINUTE[f'entrance.{most}']} a minute", written, re.MULTILINE)
     assert f"{limits.PER_MINUTE['step_pages.take']} a minute" in written
     assert f"{limits.PER_MINUTE['step_pages.plate']} a minute" in written
-    assert f"{limits.WRONG_TOKENS} a minute; then no token" in written
     assert f"{limits.SESSION_BURST} at once, {limits.SESSION_PER_S} a second" in written
 
 

@@ -88,6 +88,10 @@ def test_preview_walks_a_study_that_takes_nobody(sqlite_workshop, stopped):
     client = sqlite_workshop.client()
     assert "consent" not in client.get("/study/spots/").text
     agree(client, link_to("spots"))
+    client.post("/study/spots/step/instructions")
+    assert 'id="survey"' in client.get("/study/spots/survey").text
+    shown = client.get("/study/spots/next").json["trial"]["pictures"]
+    assert {client.get(address).status_code for address in shown.values()} == {200}
     answer_all(client)
     assert 'id="code"' in client.get("/study/spots/done").text
 
